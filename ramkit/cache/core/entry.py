@@ -1,0 +1,102 @@
+"""What a store keeps: one entry, and its bytes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ramkit.kernel.asgi import RawHeaders
+
+__all__ = ["BY_RULE", "OWN_ETAG", "SHARED", "VALUE", "VARIANTS", "Entry", "decode", "encode"]
+
+#: ``Entry.status`` of entries that are no response: a memoized value; a list of Vary specifications
+VALUE, VARIANTS = 0, 1
+
+#: ``Entry.flags``. SHARED: public, s-maxage or must-revalidate allow it to answer Authorization
+#: (RFC 9111 §3.5). BY_RULE: its lifetime came from a rule. OWN_ETAG: ramkit made its ETag, so the
+#: app cannot validate it.
+SHARED, BY_RULE, OWN_ETAG = 1, 2, 4
+
+_VERSION = b"\x01"
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A stored response, memoized value or list of variants. Times are the cache's, in seconds.
+
+    ``incarnation`` and ``epoch`` are the log's when the render began; ``slots`` the hashed names
+    by which it can be purged; ``subject`` the path that purge patterns are matched with ("" for none).
+    """
+
+    incarnation: int
+    epoch: int
+    slots: tuple[int, ...]
+    subject: str
+    stored: float
+    #: fresh until here; may be served stale while it is refreshed, or on errors, until there
+    fresh_until: float
+    revalidate_until: float
+    error_until: float
+    #: Age in seconds when it was stored (RFC 9111 §4.2.3), and what its render took
+    age: float = 0.0
+    cost: float = 0.0
+    flags: int = 0
+    status: int = VALUE
+    headers: RawHeaders = field(default_factory=list)
+    body: bytes = b""
+    # -- of this process only, never encoded --
+    #: the purge table's version by which it was last found valid
+    checked: int = -1
+    #: when this process refreshes it ahead of its expiry; 0 until drawn, when it is found valid first
+    refresh_at: float = 0.0
+    #: the headers of a hit, good until the entry's age is a second more
+    head: RawHeaders = field(default_factory=list)
+    head_until: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in process, about."""
+        return (
+            600 + len(self.body) + sum(len(n) + len(v) + 120 for n, v in self.headers) + 8 * len(self.slots)
+        )
+
+
+_Wire = tuple[
+    int,
+    int,
+    tuple[int, ...],
+    str,
+    float,
+    float,
+    float,
+    float,
+    float,
+    float,
+    int,
+    int,
+    list[tuple[bytes, bytes]],
+    bytes,
+]
+_decoder: Any = msgspec.msgpack.Decoder(_Wire)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(entry: Entry) -> bytes:
+    """A version byte, then MessagePack."""
+    e = entry
+    return _VERSION + _encoder.encode(
+        (
+            e.incarnation, e.epoch, e.slots, e.subject, e.stored, e.fresh_until, e.revalidate_until,
+            e.error_until, e.age, e.cost, e.flags, e.status, e.headers, e.body,
+        )
+    )  # fmt: skip
+
+
+def decode(data: bytes) -> Entry | None:
+    """The entry, or None for another version's or damaged bytes: both are a miss."""
+    if data[:1] != _VERSION:
+        return None
+    try:
+        return Entry(*_decoder.decode(memoryview(data)[1:]))
+    except msgspec.MsgspecError:
+        return None

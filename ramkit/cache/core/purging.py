@@ -1,0 +1,306 @@
+"""Purges by the log: names, messages, and the table that every process folds them into.
+
+A purge is one message. Names (URLs, path prefixes, groups) hash to ``SLOTS`` slots, of which the table
+keeps the last hard and the last soft epoch; patterns stay a short list of bans. An entry carries the
+epoch that its process had folded when the render *began*, and is judged when it is hit: so a purge
+costs the same whatever it covers, and what was being rendered meanwhile cannot outlive it. Two names
+in one slot cost a render, never a stale answer.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+
+from ramkit.cache.core.entry import Entry
+
+__all__ = [
+    "SLOTS",
+    "PurgeTable",
+    "Verdict",
+    "group_name",
+    "host_path_name",
+    "message",
+    "path_name",
+    "prefix_name",
+    "slot",
+    "url_name",
+    "url_names",
+]
+
+SLOTS: Final = 65_536
+#: Names and patterns that one message takes; characters that a pattern may have.
+MAX_NAMES: Final = 10_000
+MAX_PATTERN: Final = 512
+#: Bans that a table keeps. Beyond, the oldest becomes the birth epoch.
+MAX_BANS: Final = 64
+#: Segments of a path that prefix names go down to; a purge of a deeper one purges from there.
+MAX_DEPTH: Final = 32
+
+
+class Verdict(Enum):
+    """What the log says of an entry. STALE: softly purged, good until it is rendered anew."""
+
+    VALID = 1
+    STALE = 2
+    GONE = 3
+
+
+# -- names: a letter for the kind, so that no kind meets another; NUL between the parts -----------------
+
+
+def url_name(scheme: str, host: str, path: str, query: str) -> str:
+    """One URL, its variants and methods. ``path`` is decoded, ``query`` as it was sent."""
+    return f"u:{scheme}\0{host}\0{path}\0{query}"
+
+
+def host_path_name(host: str, path: str) -> str:
+    """A path on one host, whatever the scheme and the query."""
+    return f"h:{host}\0{path}"
+
+
+def path_name(path: str) -> str:
+    """A path, whatever the scheme, the host and the query."""
+    return f"p:{path}"
+
+
+def prefix_name(prefix: str) -> str:
+    """A path and all below it, by whole segments; empty segments do not count."""
+    return "x:/" + "/".join(_segments(prefix))
+
+
+def group_name(group: str) -> str:
+    """A group (RFC 9875 §2)."""
+    return f"g:{group}"
+
+
+def url_names(scheme: str, host: str, path: str, query: str) -> tuple[str, ...]:
+    """All names but groups by which a response at that URL can be purged: at most 36."""
+    names = [url_name(scheme, host, path, query), host_path_name(host, path), path_name(path), "x:/"]
+    prefix = "x:"
+    for segment in _segments(path):
+        prefix = f"{prefix}/{segment}"
+        names.append(prefix)
+    return tuple(names)
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment][:MAX_DEPTH]
+
+
+@lru_cache(16_384)
+def slot(name: str) -> int:
+    """The slot of a name, the same in every process."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=2).digest(), "big")
+
+
+# -- messages ---------------------------------------------------------------------------------------------
+
+_VERSION = b"\x01"
+_Slot = Annotated[int, msgspec.Meta(ge=0, lt=SLOTS)]
+_Epoch = Annotated[int, msgspec.Meta(ge=0)]
+_message_decoder: Any = msgspec.msgpack.Decoder(tuple[bool, list[_Slot], list[str]])
+_snapshot_decoder: Any = msgspec.msgpack.Decoder(
+    tuple[_Epoch, dict[_Slot, _Epoch], dict[_Slot, _Epoch], list[tuple[_Epoch, bool, str]]]
+)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def _decode(decoder: Any, data: bytes) -> Any:
+    """What the bytes say, None when they are damaged or of another version."""
+    if data[:1] != _VERSION:
+        return None
+    try:
+        return decoder.decode(memoryview(data)[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def message(names: Iterable[str], *, patterns: Iterable[str] = (), soft: bool = False) -> bytes:
+    """The message that purges these names and patterns: a version byte, then MessagePack.
+
+    It carries slots, not names: 3 bytes each, and nothing in clear. In a pattern ``*`` matches any run of
+    characters, also over ``/``, and ``?`` any one; ``*`` alone is everything, also what has no path.
+    Raises ValueError for more than 10,000 names, more than 64 patterns, or a pattern that is empty or longer
+    than 512 characters.
+    """
+    slots = {slot(name) for name in _at_most(MAX_NAMES, "names", names)}
+    globs = _at_most(MAX_BANS, "patterns", patterns)
+    for pattern in globs:
+        if not 0 < len(pattern) <= MAX_PATTERN:
+            raise ValueError(f"patterns: {pattern[:40]!r} must have 1 to {MAX_PATTERN} characters")
+    return _VERSION + _encoder.encode((soft, sorted(slots), globs))
+
+
+def _at_most(most: int, argument: str, values: Iterable[str]) -> list[str]:
+    found = list(values)
+    if len(found) > most:
+        raise ValueError(f"{argument}: {len(found)} in one purge, at most {most} are taken")
+    return found
+
+
+# -- the table --------------------------------------------------------------------------------------------
+
+
+class _Ban(NamedTuple):
+    epoch: int
+    soft: bool
+    pattern: str
+    glob: "re.Pattern[str]"
+    #: the table's version when the ban came in: entries found valid since need not meet it again
+    version: int
+
+
+class PurgeTable:
+    """What a process knows of purges: ``ramkit.cache.port.Fold``. About 2 MB, never more than 4.
+
+    ``version`` changes whenever anything was folded: an entry found valid stays so while it does not.
+    """
+
+    def __init__(self) -> None:
+        self.incarnation = 0
+        self.epoch = 0
+        self.version = 0
+        #: entries older than this are gone; before a log was heard, all are
+        self._birth = 2**63
+        self._bans: list[_Ban] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        #: the later of hard and soft: all that a hit on what was not purged looks at
+        self._last = [0] * SLOTS
+        self._hard = array("Q", bytes(8 * SLOTS))
+        self._soft = array("Q", bytes(8 * SLOTS))
+        #: the soft epoch before the last: whether there was another one in between
+        self._before = array("Q", bytes(8 * SLOTS))
+
+    def judge(self, entry: Entry, floor: int = 0) -> Verdict:
+        """What the log, as far as it is folded, says of an entry.
+
+        ``floor``: the epoch that the reader must have seen, of this incarnation; a soft purge at or below it
+        counts as hard. "Later" is strictly: a render that began at a purge's epoch knew of it.
+        """
+        epoch = entry.epoch
+        if entry.incarnation != self.incarnation or epoch < self._birth:
+            return Verdict.GONE
+        last, stale = self._last, False
+        try:
+            for each in entry.slots:
+                if last[each] > epoch:
+                    if self._purged(each, epoch, floor):
+                        return Verdict.GONE
+                    stale = True
+        except IndexError:
+            return Verdict.GONE  # damaged bytes in the store
+        if self._bans and self._bans[-1].epoch > epoch:
+            banned = self._banned(entry, floor)
+            if banned is not Verdict.VALID:
+                return banned
+        return Verdict.STALE if stale else Verdict.VALID
+
+    def _purged(self, each: int, epoch: int, floor: int) -> bool:
+        """Whether a slot with a later epoch makes the entry more than stale.
+
+        Only the last two soft epochs are known. If both are later, there may have been one between the entry
+        and the floor: it is taken that there was.
+        """
+        if self._hard[each] > epoch or floor >= self._soft[each]:
+            return True
+        return floor > epoch and self._before[each] > epoch
+
+    def _banned(self, entry: Entry, floor: int) -> Verdict:
+        verdict = Verdict.VALID
+        for ban in reversed(self._bans):
+            if ban.epoch <= entry.epoch or ban.version <= entry.checked:
+                break
+            if ban.glob.fullmatch(entry.subject):
+                if not ban.soft or floor >= ban.epoch:
+                    return Verdict.GONE
+                verdict = Verdict.STALE
+        return verdict
+
+    # -- folding -------------------------------------------------------------------------------------
+
+    def reset(self, incarnation: int, epoch: int, snapshot: bytes | None) -> None:
+        """Without a snapshot, or with one that cannot be read, what is older than ``epoch`` is gone."""
+        self.incarnation, self.epoch = incarnation, epoch
+        self.version += 1
+        self._birth, self._bans = epoch, []
+        self._clear()
+        content = None if snapshot is None else _decode(_snapshot_decoder, snapshot)
+        if content is None:
+            return
+        hard: dict[int, int]
+        soft: dict[int, int]
+        self._birth, hard, soft, bans = content
+        for each, at in hard.items():
+            self._hard[each] = self._last[each] = at
+        for each, at in soft.items():
+            # What lay before the last one is not in the snapshot: taken for later than any entry.
+            self._soft[each] = self._before[each] = at
+            self._last[each] = max(self._last[each], at)
+        for at, is_soft, pattern in bans:
+            self._ban(at, pattern, soft=is_soft)
+
+    def apply(self, epoch: int, message: bytes) -> None:
+        """Fold a message. One of another version, or damaged, counts as a purge of everything."""
+        self.version += 1
+        self.epoch = max(self.epoch, epoch)
+        content = _decode(_message_decoder, message)
+        if content is None:
+            return self._bear(epoch)
+        soft, slots, patterns = content
+        for each in slots:
+            self._last[each] = epoch
+            if not soft:
+                self._hard[each] = epoch
+            elif self._soft[each] != epoch:
+                self._before[each] = self._soft[each]
+                self._soft[each] = epoch
+        for pattern in patterns:
+            self._ban(epoch, pattern, soft=soft)
+        return None
+
+    def _ban(self, epoch: int, pattern: str, *, soft: bool) -> None:
+        if not soft:
+            if not pattern.strip("*"):
+                return self._bear(epoch)
+            # It covers what the same pattern banned before. A soft one would not: floors may lie between.
+            self._bans = [ban for ban in self._bans if ban.pattern != pattern]
+        self._bans.append(_Ban(epoch, soft, pattern, _glob(pattern), self.version))
+        if len(self._bans) > MAX_BANS:
+            self._bear(self._bans[0].epoch)
+        return None
+
+    def _bear(self, epoch: int) -> None:
+        """Whatever is older is gone, and bans on it have nothing left to say."""
+        self._birth = max(self._birth, epoch)
+        self._bans = [ban for ban in self._bans if ban.epoch > self._birth]
+
+    def snapshot(self) -> bytes:
+        """A version byte, then MessagePack; 1.6 MB when every slot was purged both ways and 64 bans stand."""
+        birth = self._birth
+        purged = [each for each, at in enumerate(self._last) if at > birth]
+        hard = {each: self._hard[each] for each in purged if self._hard[each] > birth}
+        soft = {each: self._soft[each] for each in purged if self._soft[each] > birth}
+        bans = [ban[:3] for ban in self._bans]
+        return _VERSION + _encoder.encode((birth, hard, soft, bans))
+
+
+def _glob(pattern: str) -> "re.Pattern[str]":
+    """A pattern as an expression that never goes back: what stands between two ``*`` is looked for once,
+    leftmost, which finds a match if there is one. Time grows with the subject's length, not its powers."""
+    first, *rest = (_literal(part) for part in re.split(r"\*+", pattern))
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(f"{first}{middle}.*{rest[-1]}", re.DOTALL)
+
+
+def _literal(part: str) -> str:
+    return "".join("." if char == "?" else re.escape(char) for char in part)

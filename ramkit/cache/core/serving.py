@@ -1,0 +1,109 @@
+"""May this entry be served, and with which headers (RFC 9111 §4, §5.1; RFC 9211)."""
+
+import math
+import random
+from enum import Enum
+
+from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, Entry
+from ramkit.cache.core.purging import Verdict
+from ramkit.cache.policy import Rule
+from ramkit.kernel.asgi import RawHeaders
+
+__all__ = ["State", "age_of", "can_be_validated", "draw_refresh", "head_of", "kept_headers", "state_of", "updated"]
+
+#: Not stored (§3.1): meant for one connection, or written anew with each hit.
+_UNSTORED = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info",
+     b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+     b"age", b"x-cache"}
+)  # fmt: skip
+#: Not replaced by a 304 (§3.2): they describe the body that is kept.
+_OF_BODY = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
+
+
+class State(Enum):
+    """What an entry is good for."""
+
+    FRESH = 1
+    #: may be served while it is refreshed
+    STALE = 2
+    #: good for validation, and for errors until ``error_until``
+    EXPIRED = 3
+    GONE = 4
+
+
+def state_of(entry: Entry, verdict: Verdict, now: float) -> State:
+    """§4.2 and RFC 5861 §3: what the purge table says, then the time."""
+    if verdict is Verdict.GONE:
+        return State.GONE
+    if verdict is Verdict.VALID and now < entry.fresh_until:
+        return State.FRESH
+    return State.STALE if now < entry.revalidate_until else State.EXPIRED
+
+
+def can_be_validated(entry: Entry) -> bool:
+    """Whether the app gave it a validator that it will know again (§4.3.1)."""
+    if entry.flags & OWN_ETAG:
+        return False
+    return any(name in (b"etag", b"last-modified") for name, _ in entry.headers)
+
+
+def draw_refresh(entry: Entry) -> float:
+    """When this process refreshes the entry ahead of its expiry: the dearer its render, the earlier.
+
+    Drawn once from the distribution of Vattani et al., "Optimal Probabilistic Cache Stampede
+    Prevention" (VLDB 2015), with beta = 1; never in the first half of its life.
+    """
+    early = -entry.cost * math.log(1.0 - random.random())  # noqa: S311  # spreads load, hides nothing
+    return max(entry.fresh_until - early, (entry.stored + entry.fresh_until) / 2)
+
+
+def age_of(entry: Entry, now: float) -> int:
+    """current_age of §4.2.3 in whole seconds."""
+    return max(0, int(entry.age + now - entry.stored))
+
+
+def kept_headers(headers: RawHeaders, status: int, length: int) -> RawHeaders:
+    """A response's headers as they are stored, in their order; the length of the body is known now."""
+    named = {
+        value.strip().lower() for name, line in headers if name == b"connection" for value in line.split(b",")
+    }
+    kept = [pair for pair in headers if pair[0] not in _UNSTORED and pair[0] not in named]
+    if status != 204 and not any(name == b"content-length" for name, _ in kept):
+        kept.append((b"content-length", b"%d" % length))
+    return kept
+
+
+def head_of(
+    entry: Entry, now: float, rule: Rule | None, *, x_cache: bytes, cache_status: bytes
+) -> RawHeaders:
+    """The headers of a response made from an entry: as stored, then what the cache says itself."""
+    age = age_of(entry, now)
+    headers = list(entry.headers)
+    if entry.flags & BY_RULE:
+        headers = with_browser_ttl(headers, rule, age)
+    headers += (
+        (b"age", b"%d" % age),
+        (b"x-cache", x_cache),
+        (b"cache-status", b"ramkit; " + cache_status),
+    )
+    return headers
+
+
+def with_browser_ttl(headers: RawHeaders, rule: Rule | None, age: int) -> RawHeaders:
+    """What a rule lets browsers do with a response that says nothing itself.
+
+    ``max-age`` counts from Age 0 (§4.2.3), so the age is added: the browser has its seconds from now.
+    """
+    if any(name == b"cache-control" for name, _ in headers):
+        return headers
+    browser_ttl = rule.browser_ttl if rule is not None else 0
+    value = b"max-age=%d" % (browser_ttl + age) if browser_ttl else b"no-cache"
+    return [*headers, (b"cache-control", value)]
+
+
+def updated(stored: RawHeaders, fresh: RawHeaders) -> RawHeaders:
+    """§3.2: stored headers with those of a 304 in their place, except what describes the body."""
+    news = [pair for pair in fresh if pair[0] not in _UNSTORED and pair[0] not in _OF_BODY]
+    names = {name for name, _ in news}
+    return [pair for pair in stored if pair[0] not in names] + news

@@ -1,0 +1,282 @@
+"""One GET or HEAD that needs more than a look into this process."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ramkit.cache.core import directives
+from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
+from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, SHARED, VARIANTS, Entry
+from ramkit.cache.core.keys import Target, variant
+from ramkit.cache.core.serving import State, head_of
+from ramkit.cache.core.storing import Request
+from ramkit.cache.flight import Turn
+from ramkit.cache.reads import WatchedScope
+from ramkit.cache.responder import Responder
+from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
+from ramkit.kernel.context import RequestContext
+from ramkit.kernel.headers import find
+from ramkit.kernel.replies import problem
+
+if TYPE_CHECKING:
+    from ramkit.cache.middleware import CacheMiddleware
+
+__all__ = ["Exchange"]
+
+_CONDITIONAL = frozenset(
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
+)
+#: Seconds for which a response that was not to be shared keeps others from waiting for the next one.
+_UNSHARED, _UNSHARED_KEYS = 5.0, 4096
+
+
+class Exchange:
+    """The answer to one request: from the store, from somebody else's render, or from the app."""
+
+    __slots__ = (
+        "cache", "collapsed", "context", "key", "method", "middleware", "preconditions", "receive", "scope",
+        "send", "target", "watched",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        middleware: "CacheMiddleware",
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        target: Target,
+        watched: dict[bytes, bytes],
+    ) -> None:
+        self.middleware, self.cache = middleware, middleware.cache
+        self.scope, self.receive, self.send = scope, receive, send
+        self.target, self.watched, self.key = target, watched, target.key
+        self.method: str = scope["method"]
+        self.context = RequestContext.of(scope)
+        self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
+        self.collapsed = False
+
+    async def run(self) -> None:
+        """Answer the request."""
+        with self.context.active():
+            cache, floor = self.cache, self.context.floor
+            if self._unfit() or not (cache.settled(floor) or await cache.settle(floor)):
+                await self._forward()
+                return
+            entry = await self._find()
+            if entry is None and self.method == "GET" and self._sociable():
+                taken = await cache.flights.take(lambda: self.key, self._find, self.middleware.max_wait)
+                if isinstance(taken, Turn):
+                    await self.render(taken, await self._expired())
+                    return
+                self.collapsed, entry = True, taken
+            if entry is not None:
+                await self._serve(entry)
+            elif self._only_if_cached():
+                await problem(504, detail="Not in the cache.")(self.scope, self.receive, self.send)
+            elif self.method == "HEAD":
+                await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
+            else:
+                await self.render(Turn(cache.flights, self.key, None), None)
+
+    # -- what kind of request it is ------------------------------------------------------------------
+
+    def _unfit(self) -> bool:
+        """Requests that the cache has no part in: ranges, GET with a body, an ambiguous host."""
+        watched = self.watched
+        if (
+            b"range" in watched
+            or b"transfer-encoding" in watched
+            or watched.get(b"content-length", b"0") != b"0"
+        ):
+            return True
+        return sum(name == b"host" for name, _ in self.scope["headers"]) > 1
+
+    def _personal(self) -> bool:
+        """Whether it says who is asking, so that few stored responses can answer it."""
+        rule = self.target.rule
+        return b"authorization" in self.watched or (
+            b"cookie" in self.watched and (rule is None or rule.cookies == "private")
+        )
+
+    def _sociable(self) -> bool:
+        """Whether waiting for another request's render is likely to pay."""
+        if self._personal() or self._only_if_cached():
+            return False
+        until = self.middleware.unshared.get(self.target.key)
+        return until is None or until <= self.cache.clock.monotonic()
+
+    def _only_if_cached(self) -> bool:
+        return "only-if-cached" in self._asked()
+
+    def _asked(self) -> Any:
+        """The request's directives: advisory (RFC 9111 §5.2.1). ``no-store`` and ``only-if-cached`` are
+        followed; those by which anybody could send requests past the cache are not."""
+        value = self.watched.get(b"cache-control")
+        return directives.parse((value,)) if value is not None else {}
+
+    # -- from the store ------------------------------------------------------------------------------
+
+    async def _find(self) -> Entry | None:
+        """An entry that may answer this request, fresh or stale."""
+        entry = await self._selected()
+        if entry is None or not self._may_have(entry):
+            return None
+        return entry if self.cache.state(entry, self.context.floor) in (State.FRESH, State.STALE) else None
+
+    async def _expired(self) -> Entry | None:
+        """An entry that is good for validation, or if the app fails."""
+        entry = await self._selected()
+        if entry is None or not self._may_have(entry):
+            return None
+        return entry if self.cache.state(entry, self.context.floor) is State.EXPIRED else None
+
+    def _may_have(self, entry: Entry) -> bool:
+        if b"authorization" in self.watched and not entry.flags & SHARED:
+            return False
+        return not (entry.flags & BY_RULE and self._personal())
+
+    async def _selected(self) -> Entry | None:
+        """What is stored for this request, by Vary (RFC 9111 §4.1); not judged."""
+        cache, floor, key = self.cache, self.context.floor, self.target.key
+        entry = await cache.find(key, floor)
+        if entry is None or entry.status != VARIANTS:
+            self.key = key
+            return entry
+        for name, _ in entry.headers:
+            self.key = variant(key, name.split(b","), self.scope["headers"])
+            found = await cache.find(self.key, floor)
+            if found is not None:
+                return found
+        return None
+
+    async def _serve(self, entry: Entry) -> None:
+        cache, now = self.cache, self.cache.log.now()
+        fresh = cache.state(entry, self.context.floor) is State.FRESH
+        if not fresh or now >= entry.refresh_at:
+            self._refresh(entry)
+        left = b"%d" % (entry.fresh_until - now)
+        how = b"fwd=uri-miss; collapsed" if self.collapsed else b"hit"
+        cache.observed("hit" if fresh else "stale")
+        await self.reply(entry, x_cache=b"HIT" if fresh else b"STALE", cache_status=how + b"; ttl=" + left)
+
+    async def reply(self, entry: Entry, *, x_cache: bytes, cache_status: bytes) -> None:
+        """Answer from an entry, its preconditions looked at (RFC 9111 §4.3.2)."""
+        headers = head_of(
+            entry, self.cache.log.now(), self.target.rule, x_cache=x_cache, cache_status=cache_status
+        )
+        for message in self.precondition(entry.status, headers) or (
+            {"type": "http.response.start", "status": entry.status, "headers": headers},
+            {"type": "http.response.body", "body": b"" if self.method == "HEAD" else entry.body},
+        ):
+            await self.send(message)
+
+    def precondition(self, status: int, headers: RawHeaders) -> list[Message] | None:
+        """What to answer instead, where the request's preconditions ask for 304 or 412."""
+        if self.preconditions is None or status != 200:
+            return None
+        etag, modified = find(headers, b"etag"), find(headers, b"last-modified")
+        verdict = evaluate(self.method, self.preconditions, etag=etag, last_modified=modified)
+        if verdict == 200:
+            return None
+        if verdict == 412:
+            return problem(412).messages(self.method)
+        return [
+            {"type": "http.response.start", "status": 304, "headers": not_modified_headers(headers)},
+            {"type": "http.response.body", "body": b""},
+        ]
+
+    # -- from the app --------------------------------------------------------------------------------
+
+    async def render(self, turn: Turn, expired: Entry | None) -> None:
+        """Have the app answer, storing what may be stored. ``expired`` is validated, or stands in for a
+        failure."""
+        scope = self._render_scope(expired)
+        responder = Responder(self, scope, turn, expired)
+        try:
+            await self.middleware.app(scope, self.receive, responder)
+            await responder.finish()
+        except Exception:
+            if not await responder.failed():
+                raise
+        finally:
+            responder.end()
+            turn.abandon()
+            for name in scope.keys() - self.scope.keys():
+                self.scope[name] = scope[name]  # the route and the like, for the middlewares outside
+
+    def _render_scope(self, expired: Entry | None) -> WatchedScope:
+        """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
+        headers: RawHeaders = [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONAL]
+        if expired is not None and not expired.flags & OWN_ETAG:
+            etag, modified = find(expired.headers, b"etag"), find(expired.headers, b"last-modified")
+            if etag is not None:
+                headers.append((b"if-none-match", etag))
+            elif modified is not None:
+                headers.append((b"if-modified-since", modified))
+        return WatchedScope({**self.scope, "headers": headers}, self.context)
+
+    def _refresh(self, entry: Entry) -> None:
+        if not self.cache.flights.flying(self.key):
+            self.cache.spawn(Exchange._background(self, entry))
+
+    async def _background(self, entry: Entry) -> None:
+        """Render anew with nobody waiting (RFC 5861 §3)."""
+        turn = await self.cache.lead_refresh(self.key, entry)
+        if turn is None:
+            return
+        scope = {name: value for name, value in self.scope.items() if name != "ramkit.context"}
+        scope |= {
+            "method": "GET",
+            "headers": [pair for pair in scope["headers"] if pair[0] not in _CONDITIONAL],
+        }
+        scope["state"] = dict(scope.get("state", ()))
+        nobody = _Nobody()
+        watched = {name: value for name, value in self.watched.items() if name not in _CONDITIONAL}
+        again = Exchange(self.middleware, scope, nobody.receive, nobody.send, self.target, watched)
+        again.key = self.key
+        with again.context.active():
+            await again.render(turn, entry)
+
+    async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                said = ((b"x-cache", x_cache), (b"cache-status", b"ramkit; fwd=" + fwd))
+                message = {**message, "headers": [*message.get("headers", ()), *said]}
+            await self.send(message)
+
+        self.cache.observed(x_cache.decode().lower())
+        await self.middleware.app(self.scope, self.receive, send)
+
+    def no_waiting(self) -> None:
+        """The response was not to be shared: for a while nobody waits for the next one."""
+        unshared, now = self.middleware.unshared, self.cache.clock.monotonic()
+        if len(unshared) >= _UNSHARED_KEYS:
+            unshared.clear()
+        unshared[self.target.key] = now + _UNSHARED
+
+    def decision(self) -> Request:
+        """What is known of the request when its response begins, and again when it ends."""
+        return Request(
+            authorized=b"authorization" in self.watched,
+            cookies=b"cookie" in self.watched,
+            personal=self.context.personal,
+            no_store="no-store" in self._asked(),
+            rule=self.target.rule,
+        )
+
+
+class _Nobody:
+    """A client that has sent its request, waits, and takes whatever comes."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    async def receive(self) -> Message:
+        if self._asked:
+            await asyncio.Event().wait()
+        self._asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        """Nothing becomes of it."""

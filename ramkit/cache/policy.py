@@ -1,0 +1,84 @@
+"""What the user says about caching: rules by path."""
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal, cast
+
+from ramkit.kernel.errors import ConfigurationError
+
+__all__ = ["Rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How responses below a path are cached. The first rule whose path matches counts.
+
+    ``path``: as requested, decoded; ``*`` stands for any run of characters, also over ``/``.
+    ``ttl``: seconds for responses that say nothing of their own lifetime (Cache-Control, Expires);
+    0 stores only what the app itself makes cacheable. ``browser_ttl``: seconds that browsers may keep such a
+    response unasked; 0 has them revalidate by ETag, because nobody can purge a browser.
+    ``groups``: names for ``Cache.purge_groups``. ``stale_while_revalidate`` and ``stale_if_error``:
+    seconds beyond the ttl (RFC 5861), likewise for responses that say nothing.
+
+    ``cookies="ignore"``: requests with a Cookie share these responses. ``identity="ignore"``: so do
+    those for which the app read a session or a principal. Both say that the response does not depend
+    on who asks; if it does, one user gets another's.
+
+    The query is part of the key as it stands, or with ``query_sort`` sorted by name, with
+    ``query_select`` only these parameters, with ``query_ignore`` all but these (``utm_*`` is a prefix).
+    """
+
+    path: str
+    _: KW_ONLY
+    ttl: float = 60
+    browser_ttl: float = 0
+    groups: Collection[str] = ()
+    stale_while_revalidate: float = 0
+    stale_if_error: float = 0
+    cookies: Literal["private", "ignore"] = "private"
+    identity: Literal["private", "ignore"] = "private"
+    query_select: Collection[str] | None = None
+    query_ignore: Collection[str] = ()
+    query_sort: bool = False
+    _path: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(cast(object, self.path), str) or not self.path.startswith(("/", "*")):
+            raise ConfigurationError("path", f"{self.path!r} must be a string that begins with '/' or '*'")
+        for name in ("ttl", "browser_ttl", "stale_while_revalidate", "stale_if_error"):
+            check_seconds(name, getattr(self, name))
+        for name in ("groups", "query_ignore", "query_select"):
+            value: object = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, check_names(name, value))
+        for name in ("cookies", "identity"):
+            if getattr(self, name) not in ("private", "ignore"):
+                raise ConfigurationError(name, f"{getattr(self, name)!r} is neither 'private' nor 'ignore'")
+        if self.query_select is not None and self.query_ignore:
+            raise ConfigurationError("query_ignore", "says nothing beside query_select")
+        pattern = ".*".join(re.escape(part) for part in self.path.split("*"))
+        object.__setattr__(self, "_path", re.compile(pattern, re.DOTALL))
+
+    def matches(self, path: str) -> bool:
+        """Whether this rule is about that decoded path."""
+        return self._path.fullmatch(path) is not None
+
+
+def check_seconds(argument: str, value: object, *, zero: bool = True) -> float:
+    """A finite number of seconds, not negative."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or cast(float, value) < 0 or (not zero and value == 0):
+        raise ConfigurationError(argument, f"{value!r} is not a number of seconds")
+    return cast(float, value)
+
+
+def check_names(argument: str, value: object) -> tuple[str, ...]:
+    """A collection of strings; one string is a mistake."""
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise ConfigurationError(argument, f"{value!r} must be a collection of strings")
+    names: list[object] = list(cast(Collection[object], value))
+    if not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(argument, f"{value!r} holds what is not a name")
+    return tuple(cast(list[str], names))

@@ -1,0 +1,51 @@
+"""Notices that an app looks at who is asking."""
+
+from typing import Any
+
+from ramkit.kernel.context import RequestContext
+
+__all__ = ["WatchedScope"]
+
+
+class WatchedScope(dict[str, Any]):
+    """A scope that marks its request as personal when the app reads ``user``, ``auth`` or ``session``.
+
+    Writing them does not count, so an authentication middleware inside is no reader. Neither is a
+    session middleware that looks at its own session when the response starts: Starlette's session says
+    itself whether it was accessed. A copy of the scope sees no reads; an authenticated user in it
+    counts as read.
+    """
+
+    __slots__ = ("_context", "_session_read")
+
+    def __init__(self, scope: dict[str, Any], context: RequestContext) -> None:
+        super().__init__(scope)
+        self._context, self._session_read = context, False
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if name in _WHO:
+            self._note(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in _WHO and name in self:
+            self._note(name)
+        return super().get(name, default)
+
+    def _note(self, name: str) -> None:
+        if name == "session":
+            self._session_read = True
+        else:
+            self._context.personal = True
+
+    def conclude(self) -> None:
+        """Look at what was not seen being read."""
+        session = super().get("session")
+        if getattr(session, "accessed", self._session_read):
+            self._context.personal = True
+        if getattr(super().get("user"), "is_authenticated", False):
+            self._context.personal = True
+
+
+_WHO = frozenset({"user", "auth", "session"})

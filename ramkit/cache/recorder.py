@@ -1,0 +1,171 @@
+"""Makes entries of what is rendered, and stores them."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ramkit.cache.core import purging
+from ramkit.cache.core.conditional import make_etag
+from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
+from ramkit.cache.core.groups import groups_of
+from ramkit.cache.core.keys import variant
+from ramkit.cache.core.serving import kept_headers, updated
+from ramkit.cache.core.storing import Facts, Refused, Storable, judge
+from ramkit.cache.flight import Turn
+from ramkit.cache.reads import WatchedScope
+from ramkit.kernel.asgi import RawHeaders
+
+if TYPE_CHECKING:
+    from ramkit.cache.exchange import Exchange
+
+__all__ = ["Recorder"]
+
+#: Vary specifications remembered for one URL.
+_SPECIFICATIONS = 8
+#: Seconds that they outlive the responses that they lead to.
+_OUTLIVE = 60.0
+
+
+class Recorder:
+    """One render's way into the store."""
+
+    __slots__ = (
+        "_begun",
+        "_cache",
+        "_exchange",
+        "_now",
+        "_place",
+        "_scope",
+        "_turn",
+        "facts",
+        "headers",
+        "status",
+        "storable",
+    )
+
+    def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn) -> None:
+        self._exchange, self._cache, self._scope, self._turn = exchange, exchange.cache, scope, turn
+        # Before the app reads anything: what is purged from now on, this render may not know.
+        self._place = self._cache.log.incarnation, self._cache.log.epoch
+        self._begun = self._cache.clock.monotonic()
+        self._now = 0.0
+        self.status = 0
+        self.headers: RawHeaders = []
+        self.facts = Facts([])
+        self.storable: Storable | None = None
+
+    def begin(self, status: int, headers: RawHeaders, *, trailers: bool = False) -> str | None:
+        """The head of the response is there. None if it may be stored, or the reason why not."""
+        self.status, self.headers, self._now = status, headers, self._cache.log.now()
+        self.facts = Facts(headers)
+        reason = "trailers" if trailers else self._judge()
+        if reason is not None:
+            self.refuse(reason)
+        return reason
+
+    def _judge(self) -> str | None:
+        exchange, facts = self._exchange, self.facts
+        self._scope.conclude()
+        if facts.length is not None and facts.length > exchange.middleware.max_body:
+            return "too-large"
+        if groups_of(facts.listed.get(b"cache-groups", ())) is None:
+            return "cache-groups"
+        delay = self._cache.clock.monotonic() - self._begun
+        storable = judge(exchange.decision(), self.status, facts, now=self._now, delay=delay)
+        if isinstance(storable, Refused):
+            return storable.reason
+        self.storable = storable
+        return None
+
+    def refuse(self, reason: str) -> None:
+        """It is not stored: whoever waits for it waits no longer."""
+        self.storable = None
+        self._turn.unshared()
+        if reason != "status":
+            self._exchange.no_waiting()
+
+    async def store(self, body: bytes) -> None:
+        """The body is whole."""
+        if self.storable is None:
+            return
+        reason = self._judge()  # again: a session may have been read since
+        if reason is not None:
+            self.refuse(reason)
+            return
+        flags = 0
+        if self.status == 200 and b"etag" not in self.facts.single:
+            self.headers.append((b"etag", make_etag(body)))
+            flags = OWN_ETAG
+        await self._keep(self._entry(self.storable, body, flags))
+
+    async def validated(self, expired: Entry, headers: RawHeaders) -> Entry:
+        """The app said 304 to the expired entry's validator: the entry with its new headers, stored if
+        it may be. Its epoch is that of when the validation began: the body was right then."""
+        merged = updated(expired.headers, headers)
+        if self.begin(expired.status, merged) is None and self.storable is not None:
+            entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
+            await self._keep(entry)
+            return entry
+        return replace(expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0)
+
+    async def again(self, expired: Entry) -> None:
+        """A stale entry stands in for a failure, for others, too."""
+        await self._cache.keep(self._exchange.key, expired)
+        self._turn.stored()
+
+    def _entry(self, storable: Storable, body: bytes, flags: int) -> Entry:
+        target, now = self._exchange.target, self._now
+        groups = [*(groups_of(self.facts.listed.get(b"cache-groups", ())) or ())]
+        if target.rule is not None:
+            groups += target.rule.groups
+        names = (
+            *purging.url_names(target.scheme, target.host, target.path, target.query),
+            *map(purging.group_name, groups),
+        )
+        return Entry(
+            *self._place,
+            slots=tuple(sorted({purging.slot(name) for name in names})),
+            subject=target.path,
+            stored=now,
+            fresh_until=now + storable.fresh,
+            revalidate_until=now + storable.revalidate,
+            error_until=now + storable.error,
+            age=storable.age,
+            cost=self._cache.clock.monotonic() - self._begun,
+            flags=storable.flags | flags,
+            status=self.status,
+            headers=kept_headers(self.headers, self.status, len(body)),
+            body=body,
+        )
+
+    async def _keep(self, entry: Entry) -> None:
+        exchange, vary = self._exchange, self.storable.vary if self.storable is not None else ()
+        key = exchange.target.key
+        if vary:
+            await self._remember_variant(entry, vary)
+            key = variant(key, vary, exchange.scope["headers"])
+        if await self._cache.keep(key, entry):
+            self._turn.stored()
+        else:
+            self._turn.unshared()
+
+    async def _remember_variant(self, entry: Entry, vary: tuple[bytes, ...]) -> None:
+        """What a URL's responses vary by is kept under its primary key, the newest first."""
+        key, names = self._exchange.target.key, b",".join(vary)
+        known = await self._cache.find(key, None)
+        lists: list[bytes] = []
+        until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
+        if known is not None and known.status == VARIANTS:
+            lists = [each for each, _ in known.headers]
+            if lists[0] == names and known.fresh_until >= until:
+                return
+            until = max(until, known.fresh_until)
+        lists = [names, *(each for each in lists if each != names)][:_SPECIFICATIONS]
+        marker = replace(
+            entry,
+            status=VARIANTS,
+            headers=[(each, b"") for each in lists],
+            body=b"",
+            slots=(),
+            fresh_until=until + _OUTLIVE,
+        )
+        await self._cache.keep(key, marker)

@@ -1,0 +1,16 @@
+"""ASGI types, as Starlette names them, and the header list that ASGI messages carry."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["ASGIApp", "Message", "RawHeaders", "Receive", "Scope", "Send", "raw_headers"]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+def raw_headers(message: Message) -> RawHeaders:
+    """A fresh list of a message's header pairs: the key may be missing, its value any iterable."""
+    pairs: Iterable[Iterable[Any]] = message.get("headers", ())
+    return [(bytes(name), bytes(value)) for name, value in pairs]
