@@ -54,7 +54,7 @@ class Cache:
         self.table = PurgeTable()
         self.log = self.store.log(self.table)
         self.spawn = self._tasks.spawn
-        self.flights: Flights[Any] = Flights(self.store.leases(), self.clock, self.spawn)
+        self.flights: Flights[Entry] = Flights(self.store.leases(), self.clock, self.spawn)
         self.purges = Purges(self.log, self.spawn)
 
     async def start(self) -> None:

@@ -1,7 +1,8 @@
 """One GET or HEAD that needs more than a look into this process."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
@@ -14,7 +15,7 @@ from ramkit.cache.reads import WatchedScope
 from ramkit.cache.responder import Responder
 from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.context import RequestContext
-from ramkit.kernel.headers import find
+from ramkit.kernel.headers import find, find_all, scan
 from ramkit.kernel.replies import problem
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ __all__ = ["Exchange"]
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )
+#: Request fields that decide what may answer.
+_WATCHED = _CONDITIONAL | {
+    b"authorization",
+    b"cookie",
+    b"cache-control",
+    b"range",
+    b"content-length",
+    b"transfer-encoding",
+}
 #: Seconds for which a response that was not to be shared keeps others from waiting for the next one.
 _UNSHARED, _UNSHARED_KEYS = 5.0, 4096
 
@@ -44,11 +54,11 @@ class Exchange:
         receive: Receive,
         send: Send,
         target: Target,
-        watched: dict[bytes, bytes],
     ) -> None:
         self.middleware, self.cache = middleware, middleware.cache
         self.scope, self.receive, self.send = scope, receive, send
-        self.target, self.watched, self.key = target, watched, target.key
+        self.target, self.key = target, target.key
+        self.watched = watched = scan(scope["headers"], _WATCHED)
         self.method: str = scope["method"]
         self.context = RequestContext.of(scope)
         self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
@@ -82,13 +92,10 @@ class Exchange:
     def _unfit(self) -> bool:
         """Requests that the cache has no part in: ranges, GET with a body, an ambiguous host."""
         watched = self.watched
-        if (
-            b"range" in watched
-            or b"transfer-encoding" in watched
-            or watched.get(b"content-length", b"0") != b"0"
-        ):
+        body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
+        if body or b"range" in watched:
             return True
-        return sum(name == b"host" for name, _ in self.scope["headers"]) > 1
+        return len(find_all(self.scope["headers"], b"host")) > 1
 
     def _personal(self) -> bool:
         """Whether it says who is asking, so that few stored responses can answer it."""
@@ -101,13 +108,12 @@ class Exchange:
         """Whether waiting for another request's render is likely to pay."""
         if self._personal() or self._only_if_cached():
             return False
-        until = self.middleware.unshared.get(self.target.key)
-        return until is None or until <= self.cache.clock.monotonic()
+        return self.middleware.unshared.get(self.target.key, 0.0) <= self.cache.clock.monotonic()
 
     def _only_if_cached(self) -> bool:
         return "only-if-cached" in self._asked()
 
-    def _asked(self) -> Any:
+    def _asked(self) -> Mapping[str, str]:
         """The request's directives: advisory (RFC 9111 §5.2.1). ``no-store`` and ``only-if-cached`` are
         followed; those by which anybody could send requests past the cache are not."""
         value = self.watched.get(b"cache-control")
@@ -230,14 +236,13 @@ class Exchange:
         }
         scope["state"] = dict(scope.get("state", ()))
         nobody = _Nobody()
-        watched = {name: value for name, value in self.watched.items() if name not in _CONDITIONAL}
-        again = Exchange(self.middleware, scope, nobody.receive, nobody.send, self.target, watched)
+        again = Exchange(self.middleware, scope, nobody.receive, nobody.send, self.target)
         again.key = self.key
         with again.context.active():
             await again.render(turn, entry)
 
     async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
-        async def send(message: Any) -> None:
+        async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 said = ((b"x-cache", x_cache), (b"cache-status", b"ramkit; fwd=" + fwd))
                 message = {**message, "headers": [*message.get("headers", ()), *said]}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ramkit.cache.port import Lease, Leases
 from ramkit.kernel.clock import Clock
@@ -29,7 +29,7 @@ class Turn:
 
     __slots__ = ("_flights", "_future", "_key", "_lease")
 
-    def __init__(self, flights: "Flights", key: bytes, future: "asyncio.Future[Landing] | None") -> None:
+    def __init__(self, flights: "Flights[Any]", key: bytes, future: "asyncio.Future[Landing] | None") -> None:
         self._flights, self._key, self._future = flights, key, future
         self._lease: Lease | None = None
 

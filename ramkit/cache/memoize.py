@@ -74,10 +74,10 @@ class Memoized:
         if not (cache.settled(floor) or await cache.settle(floor)):
             cache.observed("bypass")
             return await self._function(*args, **kwargs)
-        taken = await self._find(call.key, floor)
+        taken: Entry | Turn | None = await self._find(call.key, floor)
         if taken is None:
             taken = await cache.flights.take(lambda: call.key, lambda: self._find(call.key, floor), _WAIT)
-        if isinstance(taken, Entry):
+        if not isinstance(taken, Turn):
             try:
                 value = self._decode(taken.body)
             except msgspec.MsgspecError:
@@ -93,9 +93,7 @@ class Memoized:
         cache = self._cache
         fresh = cache.state(entry, floor) is State.FRESH
         cache.observed("hit" if fresh else "stale")
-        if (not fresh or cache.log.now() >= entry.refresh_at) and not cache.flights.flying(
-            call.key
-        ):
+        if (not fresh or cache.log.now() >= entry.refresh_at) and not cache.flights.flying(call.key):
             cache.spawn(self._refresh(call, entry))
 
     async def purge(self, *args: Any, soft: bool = False, **kwargs: Any) -> None:
@@ -168,7 +166,7 @@ class Memoized:
         said: object
         if self._policy.key is not None:
             said = self._policy.key(*args, **kwargs)
-            if not isinstance(said, str):
+            if not isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without types
                 raise TypeError(f"key: {self._policy.key!r} returned {said!r}, not a string")
         elif not kwargs and len(args) == self._arity:
             said = args

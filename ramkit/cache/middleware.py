@@ -9,7 +9,7 @@ from ramkit.cache.core.serving import age_of, head_of
 from ramkit.cache.exchange import Exchange
 from ramkit.cache.policy import Rule, check_seconds
 from ramkit.cache.unsafe import forward_unsafe
-from ramkit.kernel.asgi import ASGIApp, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.lifespan import follow_lifespan
 
@@ -21,6 +21,8 @@ _WATCHED = frozenset(
      b"transfer-encoding", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since",
      b"if-range"}
 )  # fmt: skip
+_ANSWERED = frozenset({"GET", "HEAD"})
+#: neither answered here nor a reason to purge (RFC 9110 §9.2.1)
 _SAFE = frozenset({"OPTIONS", "TRACE"})
 #: Targets remembered, and the longest path with its query that is worth it.
 _TARGETS, _LONGEST = 4096, 512
@@ -60,28 +62,18 @@ class CacheMiddleware:
         self.max_wait = check_seconds("max_wait", max_wait)
         self._targets: dict[tuple[str, bytes, str, bytes | None, bytes], Target] = {}
         self._table, self._peek, self._waiting = cache.table, cache.store.peek, cache.purges.waiting
-        self._now, self._current, self._observed = cache.log.now, cache.log.current, bool(cache.observers)
+        self._now, self._current, self._observers = cache.log.now, cache.log.current, cache.observers
         #: keys whose response was not to be shared, until when (monotonic): nobody waits for those
         self.unshared: dict[bytes, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await follow_lifespan(self.app, scope, receive, send, self.cache)
-            else:
-                await self.app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] not in _ANSWERED:
+            await self._pass_by(scope, receive, send)
             return
-        method = scope["method"]
-        if method != "GET" and method != "HEAD":
-            if method in _SAFE:
-                await self.app(scope, receive, send)
-            else:
-                await forward_unsafe(self.app, self.cache, scope, receive, send)
-            return
-        headers = scope["headers"]
-        if type(headers) is not list:
-            headers = scope["headers"] = list(headers)
         # From here to the answer every step costs each hit; benchmarks/cache.py counts them.
+        headers: RawHeaders = scope["headers"]
+        if type(headers) is not list:
+            headers = scope["headers"] = list(headers)  # any iterable is legal; it is read more than once
         host, plain = b"", "ramkit.context" not in scope
         for name, value in headers:
             if name in _WATCHED:
@@ -103,16 +95,23 @@ class CacheMiddleware:
                 if now < entry.refresh_at and entry.status >= 200 and not self._waiting:
                     if now >= entry.head_until:
                         self._make_head(entry, now, target)
-                    if self._observed:
+                    if self._observers:
                         self.cache.observed("hit")
+                    body = entry.body if scope["method"] == "GET" else b""
                     # A list of its own for each response: what is outside may add headers in place.
-                    await send(
-                        {"type": "http.response.start", "status": entry.status, "headers": entry.head.copy()}
-                    )
-                    await send({"type": "http.response.body", "body": entry.body if method == "GET" else b""})
+                    head = entry.head.copy()
+                    await send({"type": "http.response.start", "status": entry.status, "headers": head})
+                    await send({"type": "http.response.body", "body": body})
                     return
-        watched = {name: value for name, value in headers if name in _WATCHED}
-        await Exchange(self, scope, receive, send, target, watched).run()
+        await Exchange(self, scope, receive, send, target).run()
+
+    async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await follow_lifespan(self.app, scope, receive, send, self.cache)
+        elif scope["type"] != "http" or scope["method"] in _SAFE:
+            await self.app(scope, receive, send)
+        else:
+            await forward_unsafe(self.app, self.cache, scope, receive, send)
 
     def _make_head(self, entry: Entry, now: float, target: Target) -> None:
         """The headers of a hit are good until the entry's age is a second more."""

@@ -105,7 +105,9 @@ class Recorder:
             entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
             await self._keep(entry)
             return entry
-        return replace(expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0)
+        return replace(
+            expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0
+        )
 
     async def again(self, expired: Entry) -> None:
         """A stale entry stands in for a failure, for others, too."""

@@ -78,14 +78,13 @@ class Responder:
 
     async def failed(self) -> bool:
         """The app has raised: whether a stale response stood in."""
-        if self._mode is Mode.WAITING and self._expired is not None:
-            if self._cache.pardon(self._expired, self._exchange.context.floor):
-                _log.warning(
-                    "%s failed; a stale response stands in", self._exchange.target.path, exc_info=True
-                )
-                await self._stand_in(self._expired, b"fwd=stale")
-                return True
-        await self.finish()
+        expired, path = self._expired, self._exchange.target.path
+        if self._mode is not Mode.WAITING or expired is None:
+            await self.finish()
+        elif self._cache.pardon(expired, self._exchange.context.floor):
+            _log.warning("%s failed; a stale response stands in", path, exc_info=True)
+            await self._stand_in(expired, b"fwd=stale")
+            return True
         return False
 
     def end(self) -> None:

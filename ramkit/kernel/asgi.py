@@ -11,6 +11,10 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 
 def raw_headers(message: Message) -> RawHeaders:
-    """A fresh list of a message's header pairs: the key may be missing, its value any iterable."""
+    """A fresh list of a message's header pairs: the key may be missing, its value any iterable.
+
+    Names come in lower case, as ASGI demands and many apps do not care: nobody may overlook a
+    ``Set-Cookie`` because of its capitals.
+    """
     pairs: Iterable[Iterable[Any]] = message.get("headers", ())
-    return [(bytes(name), bytes(value)) for name, value in pairs]
+    return [(bytes(name).lower(), bytes(value)) for name, value in pairs]

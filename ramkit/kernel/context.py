@@ -1,6 +1,6 @@
 """The request context: one slotted object a request, by which rooms meet."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -36,12 +36,14 @@ class Floor:
 class RequestContext:
     """What the rooms know of one request, made on first use and kept in its scope."""
 
-    __slots__ = ("client", "floor", "personal", "principal", "request_id", "session")
+    __slots__ = ("client", "client_by", "floor", "personal", "principal", "request_id", "session")
 
     def __init__(self) -> None:
         self.floor = Floor()
         #: the client's address, resolved once under the trusted-proxy policy (client.py)
         self.client: Any = None
+        #: the policy by which it was resolved
+        self.client_by: Any = None
         self.request_id: str | None = None
         self.principal: Any = None
         self.session: Any = None
@@ -67,7 +69,7 @@ class RequestContext:
         return _current.get()
 
     @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> Generator[None, None, None]:
         """Makes this the current context for the code inside."""
         token = _current.set(self)
         try:

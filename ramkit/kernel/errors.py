@@ -22,7 +22,9 @@ class ConfigurationError(RamkitError, ValueError):
 class Unavailable(RamkitError, HTTPException):
     """A helper (Redis, Postgres) did not answer. Let through by a handler, it is a 503."""
 
-    def __init__(self, detail: str, *, retry_after: int = 1, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, detail: str, *, retry_after: int = 1, headers: Mapping[str, str] | None = None
+    ) -> None:
         HTTPException.__init__(
             self, status_code=503, detail=detail, headers={"retry-after": str(retry_after), **(headers or {})}
         )

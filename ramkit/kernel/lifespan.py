@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,10 +12,11 @@ __all__ = ["LoopBound", "Resource", "follow_lifespan"]
 
 _log = logging.getLogger("ramkit")
 
-T = TypeVar("T")
-
 #: Seconds that tasks which others started while they were cancelled (to give back a lease, say) have to end.
 _GRACE = 1.0
+
+#: What the server hears when the resources are closed.
+_ENDS = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 
 
 class Resource(Protocol):
@@ -84,7 +85,7 @@ class _Lifespan:
     async def _tell(self, message: Message) -> None:
         if self._failed:
             return  # an app that caught _StartFailed has nothing to add
-        if message["type"] != "lifespan.startup.complete":
+        if message["type"] in _ENDS:
             await self._closing.aclose()
         await self._send(message)
 
@@ -100,8 +101,8 @@ class LoopBound:
     """Background tasks, and a base for what starts lazily, on whatever loop runs now.
 
     A subclass calls ``attach()`` at the beginning of each use and opens what it needs when that
-    returns True; it overrides ``forget()`` to drop, without touching it, what belonged to a loop that
-    is gone. On one loop at a time.
+    returns True. It overrides ``forget()`` to drop, without touching it, what belonged to a loop that
+    is gone, and ``aclose()`` to call this one and then close what it still has. On one loop at a time.
     """
 
     def __init__(self) -> None:
@@ -133,8 +134,10 @@ class LoopBound:
     async def aclose(self) -> None:
         """Cancel the background tasks and wait for their end. Usable again afterwards."""
         if self._loop is asyncio.get_running_loop():
-            for grace in (0.0, _GRACE):
+            for grace in (0.0, _GRACE, 0.0):
                 await _end(self._tasks - {asyncio.current_task()}, grace)
+        elif self._loop is not None:
+            self.forget()
         self._loop, self._tasks = None, set()
 
 

@@ -11,8 +11,8 @@ from ramkit.kernel.asgi import RawHeaders
 from ramkit.kernel.headers import scan
 
 __all__ = [
-    "EntityTag",
     "ETagList",
+    "EntityTag",
     "Preconditions",
     "evaluate",
     "http_date",
@@ -208,15 +208,15 @@ def evaluate(
     if asked.if_match is not None:
         if not _matches(asked.if_match, current, exists=exists, strong=True):
             return 412
-    elif asked.if_unmodified_since is not None and modified is not None:
-        if modified > asked.if_unmodified_since:
-            return 412
+    elif (unless := asked.if_unmodified_since) is not None and modified is not None and modified > unless:
+        return 412
     if asked.if_none_match is not None:
         if _matches(asked.if_none_match, current, exists=exists, strong=False):
             return 304 if reading else 412
-    elif reading and asked.if_modified_since is not None and modified is not None:
-        if modified <= asked.if_modified_since:
-            return 304
+        return 200
+    since = asked.if_modified_since
+    if reading and since is not None and modified is not None and modified <= since:
+        return 304
     return 200
 
 
@@ -230,7 +230,8 @@ def _matches(wanted: ETagList, current: EntityTag | None, *, exists: bool, stron
 #: Representation metadata, and framing of content that a 304 does not have.
 _NOT_IN_304 = frozenset(
     {b"content-digest", b"content-disposition", b"content-encoding", b"content-language", b"content-length",
-     b"content-md5", b"content-range", b"content-type", b"digest", b"repr-digest", b"trailer", b"transfer-encoding"}
+     b"content-md5", b"content-range", b"content-type", b"digest", b"repr-digest", b"trailer",
+     b"transfer-encoding"}
 )  # fmt: skip
 
 

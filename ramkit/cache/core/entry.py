@@ -42,7 +42,7 @@ class Entry:
     cost: float = 0.0
     flags: int = 0
     status: int = VALUE
-    headers: RawHeaders = field(default_factory=list)
+    headers: RawHeaders = field(default_factory=RawHeaders)
     body: bytes = b""
     # -- of this process only, never encoded --
     #: the purge table's version by which it was last found valid
@@ -50,7 +50,7 @@ class Entry:
     #: when this process refreshes it ahead of its expiry; 0 until drawn, when it is found valid first
     refresh_at: float = 0.0
     #: the headers of a hit, good until the entry's age is a second more
-    head: RawHeaders = field(default_factory=list)
+    head: RawHeaders = field(default_factory=RawHeaders)
     head_until: float = 0.0
 
     @property

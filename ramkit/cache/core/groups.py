@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import http_sf
 
@@ -22,10 +23,10 @@ def groups_of(lines: Sequence[bytes]) -> tuple[str, ...] | None:
 @lru_cache(maxsize=1024)
 def _parse(value: bytes) -> tuple[str, ...] | None:
     try:
-        members = http_sf.parse(value, tltype="list")
+        members: Any = http_sf.parse(value, tltype="list")
     except (http_sf.StructuredFieldError, ValueError):
         return None
-    names = [member[0] for member in members if isinstance(member, tuple)]
+    names = [name for name, _ in members]
     if len(names) > _MOST or not all(type(name) is str and name for name in names):
         return None
     return tuple(names)

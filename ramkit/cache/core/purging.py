@@ -167,7 +167,7 @@ class PurgeTable:
         self.epoch = 0
         self.version = 0
         #: entries older than this are gone; before a log was heard, all are
-        self._birth = 2**63
+        self._birth = 2**64 - 1
         self._bans: list[_Ban] = []
         self._clear()
 
