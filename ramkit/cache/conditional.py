@@ -7,7 +7,7 @@ from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, make_etag, not_modified_headers
 from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.kernel.headers import find, scan
+from ramkit.kernel.headers import scan
 from ramkit.kernel.replies import problem
 
 __all__ = ["ConditionalMiddleware"]
@@ -102,19 +102,16 @@ class _Responder:
             await self._send({"type": "http.response.body", "body": bytes(self._body), "more_body": True})
 
     async def _begin(self, message: Message) -> None:
-        if type(message.get("headers")) is not list:
-            message = {**message, "headers": raw_headers(message)}
-        headers: RawHeaders = message["headers"]
         self._mode = _Mode.PASSED
-        plain = self._preconditions is None and find(headers, b"etag") is not None
-        if message["status"] != 200 or plain:
+        if message["status"] != 200 or (self._preconditions is None and _has_etag(message)):
             await self._send(message)
             return
         headers = raw_headers(message)
+        message = {**message, "headers": headers}
         facts = scan(headers, _WATCHED)
         length = _length_of(facts)
         if self._may_hold(message, facts, length):
-            self._mode, self._start, self._headers = _Mode.HELD, {**message, "headers": headers}, headers
+            self._mode, self._start, self._headers = _Mode.HELD, message, headers
             self._length, self._body = length or 0, bytearray()
             if not length:
                 await self._complete(b"", more_body=True)
@@ -166,6 +163,18 @@ class _Responder:
         self._mode = _Mode.DROPPED
         for each in problem(412).messages(self._method) if verdict == 412 else _not_modified(headers):
             await self._send(each)
+
+
+def _has_etag(message: Message) -> bool:
+    """Whether a glance shows one; what can be read only once is not touched."""
+    headers = message.get("headers")
+    if type(headers) is list:
+        for pair in headers:
+            if type(pair) is not tuple:
+                return False
+            if pair[0] == b"etag":
+                return True
+    return False
 
 
 def _not_modified(headers: RawHeaders) -> list[Message]:

@@ -1,6 +1,6 @@
-import locale
 import subprocess
 import sys
+import time
 from calendar import timegm
 
 import pytest
@@ -78,12 +78,11 @@ def test_a_list_of_entity_tags(values: list[bytes], expected: object) -> None:
     assert (found if found == "*" else list(found)) == expected
 
 
-OPAQUE = st.lists(st.integers(0x21, 0xFF).filter(lambda each: each not in (0x22, 0x7F)), max_size=9).map(
-    bytes
-)
+ETAGC = sorted({*range(0x21, 0x100)} - {0x22, 0x7F})
+OPAQUE = st.lists(st.sampled_from(ETAGC), max_size=9).map(bytes)
 
 
-@given(st.lists(st.lists(st.tuples(st.booleans(), OPAQUE), min_size=1), min_size=1))
+@given(st.lists(st.lists(st.tuples(st.booleans(), OPAQUE), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_any_list_over_any_field_lines_is_read(lines: list[list[tuple[bool, bytes]]]) -> None:
     values = [
         b" , ".join((b"W/" if weak else b"") + b'"' + tag + b'"' for weak, tag in line) for line in lines
@@ -169,7 +168,7 @@ SHOWN = 784111777  # the example of RFC 9110 §5.6.7
         (b"784111777", None),
         (b"0", None),
         (b"", None),
-        ("Sun, 06 Nov 1994 08:49:3７ GMT".encode(), None),
+        ("Sun, 06 Nov 1994 08:49:3\uff17 GMT".encode(), None),
     ],
 )
 def test_dates(value: bytes, seconds: int | None) -> None:
@@ -198,27 +197,14 @@ def test_the_longest_date_is_within_the_bound_and_a_longer_value_is_not_looked_a
     assert parse_http_date(b" " * 100_000 + b"Sun, 06 Nov 1994 08:49:37 GMT" + b"x" * 100_000) is None
 
 
-def test_no_locale_changes_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")
-    before = locale.setlocale(locale.LC_TIME)
-    others = [name for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8") if _settable(name)]
-    try:
-        for name in others:
-            locale.setlocale(locale.LC_TIME, name)
-            assert http_date(SHOWN) == b"Sun, 06 Nov 1994 08:49:37 GMT"
-            assert parse_http_date(b"Sun, 06 Nov 1994 08:49:37 GMT") == SHOWN
-    finally:
-        locale.setlocale(locale.LC_TIME, before)
-
-
-def _settable(name: str) -> bool:
-    before = locale.setlocale(locale.LC_TIME)
-    try:
-        locale.setlocale(locale.LC_TIME, name)
-    except locale.Error:
-        return False
-    locale.setlocale(locale.LC_TIME, before)
-    return True
+def test_no_time_zone_changes_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert http_date(SHOWN) == b"Sun, 06 Nov 1994 08:49:37 GMT"
+        assert parse_http_date(b"Sun, 06 Nov 1994 08:49:37 GMT") == SHOWN
+        assert time.localtime(SHOWN).tm_hour == 3
+    time.tzset()
 
 
 # -- preconditions -----------------------------------------------------------------------------------
@@ -227,7 +213,13 @@ EARLY, DATE, LATE = (http_date(SHOWN + hours * 3600) for hours in (-1, 0, 1))
 INVALID = b"yesterday"
 
 
-def ask(*fields: tuple[str, bytes], method: str = "GET", etag: bytes | None = b'"a"', exists: bool = True, modified: bytes | None = DATE) -> int:  # fmt: skip
+def ask(
+    *fields: tuple[str, bytes],
+    method: str = "GET",
+    etag: bytes | None = b'"a"',
+    modified: bytes | None = DATE,
+    exists: bool = True,
+) -> int:
     found = Preconditions.of([(b"host", b"h"), *((name.encode(), value) for name, value in fields)])
     assert found is not None
     return evaluate(method, found, etag=etag, last_modified=modified, exists=exists)

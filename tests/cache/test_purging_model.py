@@ -1,9 +1,9 @@
 """Purging by the log as a model: random interleavings of everything that may happen at once.
 
 Processes fold the log with a lag of their own, restart, load snapshots; the log is lost, with the store or
-without; entries are evicted from both tiers; renders begin, read and end at different times; purges are hard and
-soft, by name and by pattern. Each hit is checked against what the app's data were. With one rule of the algorithm
-removed the same model finds stale hits, so it can.
+without; entries are evicted from both tiers; renders begin, read and end at different times; purges are
+hard and soft, by name and by pattern. Each hit is checked against what the app's data were. With one rule
+of the algorithm removed the same model finds stale hits, so it can.
 """
 
 import random
@@ -105,12 +105,8 @@ class Process:
 
     def _begin(self) -> None:
         log = self.log
-        self.incarnation, self.epoch, self.hard, self.purged = (
-            log.incarnation,
-            log.birth,
-            log.before,
-            log.before,
-        )
+        self.incarnation, self.epoch = log.incarnation, log.birth
+        self.hard = self.purged = log.before
         data = None
         if log.snapshot:
             self.epoch, data, self.hard, self.purged = log.snapshot
@@ -184,7 +180,7 @@ class Model:
         data = self.shared.get(resource)
         entry = decode(data) if data is not None else None
         known = process.local.get(resource)
-        if entry is not None and known is not None and encode(known) == data:
+        if entry is not None and known is not None and known.stored == entry.stored:
             return known
         if entry is not None:
             process.local[resource] = entry
@@ -209,10 +205,9 @@ class Model:
         process.renders.remove(render)
         epoch = render.epoch if self.rules.epoch_at_begin else process.epoch
         resource = render.resource
-        entry = Entry(
-            render.incarnation, epoch, SLOTS[resource], PATHS[resource], float(next(self.serial)), 0.0, 0.0, 0.0,
-            body=b"%d" % render.version,
-        )  # fmt: skip
+        stored = float(next(self.serial))
+        times, body = (stored,) * 4, b"%d" % render.version
+        entry = Entry(render.incarnation, epoch, SLOTS[resource], PATHS[resource], *times, body=body)
         if process.judge(entry, (0, 0)) is not Verdict.GONE:
             process.local[resource] = entry
             self.shared[resource] = encode(entry)
@@ -312,17 +307,21 @@ class Model:
 # -- the model with everything in it ------------------------------------------------------------------
 
 
-def test_nobody_who_carries_the_floor_or_has_read_the_log_sees_what_was_purged() -> None:
-    hits = softly = 0
-    for seed in range(40):
+def test_nobody_who_carries_the_floor_or_has_read_the_log_sees_what_was_purged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hits = lost = 0
+    for seed in range(32):
+        # Few bans in every other run: they overflow while there are entries that are older.
+        monkeypatch.setattr(purging, "MAX_BANS", 4 if seed % 2 else 64)
         model = Model(seed, Rules())
         model.run(8000)
         assert (model.stale_for_writer, model.stale_for_reader) == (0, 0), f"seed {seed}"
         hits += model.hits
-        softly += model.log.incarnation > 2
+        lost += model.log.incarnation > 2
     print(f"{hits} judged hits, none stale")
     assert hits > 50_000
-    assert softly > 20, "logs were hardly lost"
+    assert lost > 20, "logs were hardly lost"
 
 
 # -- and with one rule removed ------------------------------------------------------------------------
@@ -352,17 +351,6 @@ class _IgnoresSnapshots(PurgeTable):
         self._birth = 0
 
 
-class _Inclusive(PurgeTable):
-    """A purge at or after... the entry's own epoch plus one: "later" taken for "later by more"."""
-
-    def judge(self, entry: Entry, floor: int = 0) -> Verdict:
-        entry.epoch += 3
-        try:
-            return super().judge(entry, floor)
-        finally:
-            entry.epoch -= 3
-
-
 @pytest.mark.parametrize(
     ("rules", "who"),
     [
@@ -374,12 +362,14 @@ class _Inclusive(PurgeTable):
         (Rules(table=_ForgetsBans), "both"),
         (Rules(table=_ForgetsFirstSoft), "writer"),
         (Rules(table=_IgnoresSnapshots), "both"),
-        (Rules(table=_Inclusive), "both"),
     ],
     ids=["epoch-at-end", "no-incarnation", "floor-ignored", "soft-for-its-purger", "in-process-unjudged",
-         "bans-forgotten", "first-soft-forgotten", "no-snapshot", "not-strictly-later"],
+         "bans-forgotten", "first-soft-forgotten", "no-snapshot"],
 )  # fmt: skip
-def test_without_one_rule_there_are_stale_hits(rules: Rules, who: str) -> None:
+def test_without_one_rule_there_are_stale_hits(
+    rules: Rules, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "MAX_BANS", 4)
     writer = reader = 0
     for seed in range(60):
         model = Model(seed, rules)

@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from ramkit.cache.core.entry import Entry, decode, encode
 from ramkit.cache.port import Fold
 from ramkit.kernel.clock import Clock
-from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.observers import Observer
 from ramkit.redis import Leases, Log, Redis
 
@@ -45,23 +47,34 @@ class RedisStore:
         self._key = f"{prefix}c:{name}:".encode()
         self._own = not isinstance(server, Redis)
         timing: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.redis = Redis(server, deadline=deadline, observers=observers, **timing) if self._own else server
+        self.redis: Redis = (
+            Redis(server, deadline=deadline, observers=observers, **timing) if self._own else server
+        )
         self._log: Log | None = None
+        self._leases = Leases(self.redis, prefix=f"{prefix}l:{name}:")
 
     def peek(self, key: bytes) -> Entry | None:  # noqa: ARG002  # the port's signature
         return None
 
     async def get(self, key: bytes) -> Entry | None:
-        data: bytes | None = await self.redis.get(self._key + key)
+        try:
+            data: bytes | None = await self.redis.get(self._key + key)
+        except ResponseError as error:
+            raise _refused(error) from error
         return None if data is None else decode(data)
 
     async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
         data = encode(entry)
+        command: tuple[bytes | int, ...]
         if len(data) > self.max_entry:
-            await self.redis.execute(b"DEL", self._key + key)
-            return
-        milliseconds = max(1, math.ceil(min(ttl, _LONGEST) * 1000))
-        await self.redis.execute(b"SET", self._key + key, data, b"PX", milliseconds)
+            command = (b"DEL", self._key + key)
+        else:
+            milliseconds = max(1, math.ceil(min(ttl, _LONGEST) * 1000))
+            command = (b"SET", self._key + key, data, b"PX", milliseconds)
+        try:
+            await self.redis.execute(*command)
+        except ResponseError as error:
+            raise _refused(error) from error
 
     def log(self, fold: Fold) -> Log:
         if self._log is not None:
@@ -70,10 +83,16 @@ class RedisStore:
         return self._log
 
     def leases(self) -> Leases:
-        return Leases(self.redis, prefix=f"{self.prefix}c:{self.name}:")
+        return self._leases
 
     async def aclose(self) -> None:
+        await self._leases.aclose()
         if self._log is not None:
             await self._log.aclose()
         if self._own:
             await self.redis.aclose()
+
+
+def _refused(error: ResponseError) -> Unavailable:
+    """It answers, but will not do it: out of memory, a replica, loading its data."""
+    return Unavailable(f"Redis refused: {error}")

@@ -1,0 +1,25 @@
+"""The one door to Redis: batched commands, deadline and breaker, scripts, logs, leases.
+
+redis = Redis("redis://localhost")
+body = await redis.get(b"page")  # the reads of a turn of the loop go out as one MGET
+await redis.execute("SET", b"page", b"…", "EX", 60)
+"""
+
+from ramkit.redis.client import Redis
+from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.leases import Lease, Leases
+from ramkit.redis.log import Fold, Log
+from ramkit.redis.script import Script
+
+__all__ = [
+    "Fold",
+    "Lease",
+    "Leases",
+    "Log",
+    "Redis",
+    "RedisBatch",
+    "RedisOutage",
+    "RedisUnavailable",
+    "Script",
+]

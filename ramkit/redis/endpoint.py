@@ -1,0 +1,356 @@
+"""One Redis server: its queue, its connections, its deadline and breaker.
+
+Calls queue up; a *lane* (a connection and the task that works on it) takes all that is queued, sends
+it, reads the replies. Waking a lane takes one turn of the loop, so what is queued within one turn goes
+out together; while all lanes are busy the queue grows, and so does the next batch. A caller that is
+cancelled leaves its future only: nobody but a lane's own task touches its connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ramkit.kernel.clock import Clock, SystemClock
+from ramkit.kernel.observers import Observer, notify
+from ramkit.redis.batching import Call, Command, pack, plan, take
+from ramkit.redis.breaker import Breaker
+from ramkit.redis.driver import (
+    FAILURES,
+    AskError,
+    BusyLoadingError,
+    Connect,
+    Connection,
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+    drop,
+)
+from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.events import RedisBatch, RedisOutage
+
+__all__ = ["Endpoint", "Settings"]
+
+_log = logging.getLogger("ramkit.redis")
+_now = SystemClock.monotonic  # deadlines are the loop's business: real time, also under a test's clock
+
+#: connections a server: one in flight while the other's batch grows
+LANES = 2
+#: seconds of rest after which the loop polls the socket before it is used: it may have been closed
+IDLE = 0.01
+#: turns of the loop, each of which polls the sockets, before Redis is called dead
+LOOKS = 4
+#: times in a row that a busy loop's lost time is given back
+GRACES = 3
+#: repeats after NOSCRIPT, a redirection or a lost connection
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Seconds; ``cooldown`` by ``clock``, ``deadline`` in real time."""
+
+    deadline: float
+    cooldown: float
+    clock: Clock
+    observers: tuple[Observer, ...] = ()
+
+
+class _Lane:
+    __slots__ = ("batch", "idle", "task")
+
+    def __init__(self) -> None:
+        self.batch: list[Call] = []
+        self.idle: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Endpoint:
+    """``redirect(call, error)`` is told of MOVED and ASK; ``lost()`` of an outage."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        settings: Settings,
+        *,
+        redirect: Callable[[Call, AskError], None] | None = None,
+        lost: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.breaker = Breaker(settings.clock, settings.cooldown)
+        self.connect = connect
+        self._settings = settings
+        self._deadline = settings.deadline
+        self._redirect = redirect
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[Call] = []
+        self._repeat: list[Call] = []
+        self._lanes: list[_Lane] = []
+        self._idle: list[_Lane] = []
+        self._dropped: set[asyncio.Task[None]] = set()
+        self._waking = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0
+        self._graces = 0
+        self._replied = 0.0
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; it goes out after this turn of the loop, or fails at once."""
+        if not self.breaker.closed:
+            if not self.breaker.admit():
+                call.fail(RedisUnavailable(f"Redis at {self.name} did not answer a moment ago"))
+                return
+            call.probe = True
+        now = _now()
+        call.queued = call.queued or now
+        self._queue.append(call)
+        if self._timer is None:
+            self._arm(now + self._deadline, now)
+        if not self._waking:
+            self._wake()
+
+    async def open(self) -> Connection:
+        """A connection of the caller's own, connected. Raises what is in ``FAILURES``."""
+        connection = self.connect()
+        try:
+            await connection.connect()
+        except BaseException:
+            await drop(connection)
+            raise
+        return connection
+
+    async def aclose(self) -> None:
+        """Close all; calls under way raise RedisUnavailable. Usable again afterwards."""
+        self._give_up("Redis client was closed")
+        if self._dropped:
+            await asyncio.wait(set(self._dropped))
+
+    # -- lanes --
+
+    def _wake(self) -> None:
+        """Let one lane come for the queue, in the next turn of the loop."""
+        if self._idle:
+            lane = self._idle.pop()
+            self._waking = True
+            if lane.idle is not None and not lane.idle.done():
+                lane.idle.set_result(None)
+        elif len(self._lanes) < LANES:
+            lane = _Lane()
+            self._lanes.append(lane)
+            # A first lane takes the queue when it has connected; a further one comes when it can.
+            self._waking = len(self._lanes) == 1
+            lane.task = self._loop.create_task(self._work(lane), name=f"ramkit.redis {self.name}")
+
+    async def _work(self, lane: _Lane) -> None:
+        connection: Connection | None = None
+        try:
+            while lane in self._lanes:
+                if connection is None:
+                    connection = await self.open()
+                if not self._queue:
+                    rested = await self._rest(lane)
+                    await self._refresh(connection, rested)
+                self._waking = False
+                lane.batch = take(self._queue)
+                if self._queue:
+                    self._wake()
+                if not await self._exchange(connection, lane):
+                    await drop(connection)
+                    connection = None
+        except FAILURES as error:
+            self._outage(str(error) or type(error).__name__, lane)
+        except Exception as error:
+            _log.exception("a connection to Redis at %s is given up", self.name)
+            self._outage(repr(error), lane)
+        finally:
+            await drop(connection)
+
+    async def _rest(self, lane: _Lane) -> float:
+        """Wait for something to do; seconds that it took."""
+        self._waking = False
+        began = _now()
+        lane.idle = self._loop.create_future()
+        self._idle.append(lane)
+        await lane.idle
+        lane.idle = None
+        return _now() - began
+
+    async def _refresh(self, connection: Connection, rested: float) -> None:
+        """Open it anew when the server closed it while it was idle."""
+        if rested > IDLE:
+            await asyncio.sleep(0)
+        try:
+            stale = await connection.can_read()
+        except FAILURES:
+            stale = True
+        if stale:
+            await drop(connection)
+            await connection.connect()
+
+    async def _exchange(self, connection: Connection, lane: _Lane) -> bool:
+        """Send the lane's batch and read its replies; False when the connection has to go."""
+        commands = plan(lane.batch)
+        began = _now()
+        keep = True
+        if not commands:
+            self._forget(lane)
+            return True
+        try:
+            await connection.send_packed_command([pack(commands)], check_health=False)
+            for command in commands:
+                keep = await self._read(connection, command) and keep
+        except FAILURES as error:
+            self._broken(lane, error)
+            return False
+        if not self.breaker.closed:
+            self.breaker.close()
+        self._graces = 0
+        size = len(lane.batch)
+        lane.batch = []
+        self._queue[:0], self._repeat = self._repeat, []
+        if self._settings.observers:
+            notify(self._settings.observers, RedisBatch(size, self._replied - began))
+        return keep
+
+    async def _read(self, connection: Connection, command: Command) -> bool:
+        keep = True
+        if command.asking:
+            with suppress(ResponseError):
+                await connection.read_response(disable_decoding=True)
+        try:
+            reply = await connection.read_response(disable_decoding=True)
+        except ResponseError as error:
+            # a demoted primary: look up anew who is the primary
+            keep = not isinstance(error, ReadOnlyError)
+            reply = error
+        self._replied = _now()
+        command.deliver(reply, self._refused)
+        return keep
+
+    def _refused(self, call: Call, error: Exception) -> None:
+        """An error reply: the call was not carried out; some errors say what to do instead."""
+        call.tries += 1
+        if call.tries > TRIES or call.future.done():
+            call.fail(error)
+        elif isinstance(error, NoScriptError) and call.script is not None:
+            call.whole = True
+            self._repeat.append(call)
+        elif isinstance(error, AskError) and self._redirect is not None:
+            self._redirect(call, error)
+        elif isinstance(error, TryAgainError) and call.read:
+            call.tries = max(call.tries, 2)
+            self._repeat.append(call)
+        else:
+            call.fail(error)
+
+    def _broken(self, lane: _Lane, error: Exception) -> None:
+        """The connection was lost under a batch. Reads are repeated once, nothing else is: it may
+        have been carried out."""
+        _log.info("connection to Redis at %s lost: %s", self.name, error)
+        if isinstance(error, BusyLoadingError):
+            self._outage("it is loading its data", lane)
+            return
+        repeat: list[Call] = []
+        for call in lane.batch:
+            if call.read and not call.tries and not call.future.done():
+                call.tries = 1
+                repeat.append(call)
+            else:
+                call.fail(RedisUnavailable(f"connection to Redis at {self.name} was lost: {error}"))
+        self._forget(lane)
+        self._queue[:0] = repeat
+
+    def _forget(self, lane: _Lane) -> None:
+        if any(call.probe and call.future.done() for call in lane.batch):
+            self.breaker.forget_probe()
+        lane.batch = []
+
+    # -- deadline --
+
+    def _arm(self, when: float, now: float) -> None:
+        self._due_at = when
+        self._timer = self._loop.call_later(when - now, self._due)
+
+    def _oldest(self) -> float | None:
+        """When the call that waits longest was queued."""
+        oldest = [lane.batch[0].queued for lane in self._lanes if lane.batch]
+        if self._queue:
+            oldest.append(self._queue[0].queued)
+        return min(oldest, default=None)
+
+    def _due(self) -> None:
+        """The timer: wait on, give back what a busy loop took, or look once more."""
+        self._timer = None
+        oldest, now = self._oldest(), _now()
+        if oldest is None:
+            return
+        if oldest + self._deadline > now:
+            self._arm(oldest + self._deadline, now)
+            return
+        late = now - self._due_at
+        if late > self._deadline / 10 and self._graces < GRACES:
+            # The loop was busy: neither did Redis get what was queued, nor were its replies read.
+            self._graces += 1
+            self._arm(now + min(late, self._deadline), now)
+            return
+        self._look(LOOKS)
+
+    def _look(self, turns: int) -> None:
+        oldest, now = self._oldest(), _now()
+        if oldest is None:
+            return
+        if oldest + self._deadline > now:
+            if self._timer is None:
+                self._arm(oldest + self._deadline, now)
+        elif turns:
+            self._loop.call_soon(self._look, turns - 1)
+        elif self._replied > now - self._deadline / 2 and self._shed(now):
+            if self._timer is None:
+                self._arm(now + self._deadline / 4, now)
+        else:
+            self._outage(f"no answer within {self._deadline:g} s")
+
+    def _shed(self, now: float) -> bool:
+        """Redis answers, but more was queued than it can answer in time: what waited too long goes.
+
+        False when a batch has been under way for two deadlines: its connection hangs.
+        """
+        late = [call for call in self._queue if call.queued + self._deadline <= now]
+        self._queue = [call for call in self._queue if call.queued + self._deadline > now]
+        for call in late:
+            call.fail(RedisUnavailable(f"Redis at {self.name} is overloaded"))
+        oldest = self._oldest()
+        return oldest is None or oldest + 2 * self._deadline > now
+
+    def _outage(self, reason: str, own: _Lane | None = None) -> None:
+        self.breaker.open()
+        failed = self._give_up(f"Redis at {self.name} is unavailable: {reason}", own)
+        _log.warning("Redis at %s is unavailable: %s (%d calls given up)", self.name, reason, failed)
+        notify(self._settings.observers, RedisOutage(self.name, failed, reason))
+        if self._lost is not None:
+            self._lost()
+
+    def _give_up(self, reason: str, own: _Lane | None = None) -> int:
+        """Fail every call and drop every lane; ``own`` is the caller's, which ends by itself."""
+        lanes, self._lanes, self._idle = self._lanes, [], []
+        calls = [call for lane in lanes for call in lane.batch] + self._queue
+        self._queue, self._waking, self._graces = [], False, 0
+        self.breaker.forget_probe()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for lane in lanes:
+            lane.batch = []
+            if lane is not own and lane.task is not None:
+                lane.task.cancel()
+                self._dropped.add(lane.task)
+                lane.task.add_done_callback(self._dropped.discard)
+        failed = 0
+        for call in calls:
+            failed += not call.future.done()
+            call.fail(RedisUnavailable(reason))
+        return failed

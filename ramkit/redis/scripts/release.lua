@@ -1,0 +1,8 @@
+-- KEYS: the lease, the stream of wake-ups. ARGV: the holder's token, the lease's name.
+if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then
+  return 0
+end
+if redis.call('STRLEN', KEYS[1]) > 16 then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1024, '*', 'k', ARGV[2])
+end
+return redis.call('DEL', KEYS[1])

@@ -1,0 +1,9 @@
+"""Real servers, clients and clocks for tests, and the checks that every part of ramkit passes.
+
+The pytest plugin is found by itself; see ``ramkit.testing.plugin`` for its fixtures. Without pytest:
+
+    from ramkit.testing.servers import RedisServer
+
+    with RedisServer.launch() as server:
+        print(server.url)
+"""
