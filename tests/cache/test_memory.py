@@ -1,12 +1,14 @@
 import asyncio
+import gc
 import random
+import tracemalloc
 from collections import OrderedDict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramkit.cache.backends.memory import MemoryStore
+from ramkit.cache.backends.memory import OVERHEAD, MemoryStore
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.core.purging import PurgeTable, Verdict, message, slot
 from ramkit.cache.core.sieve import Sieve
@@ -18,8 +20,8 @@ def entry(body: bytes = b"") -> Entry:
     return Entry(1, 1, (), "/", 0.0, 0.0, 0.0, 0.0, body=body)
 
 
-#: the size of an entry with a body of 400 bytes
-UNIT = entry(bytes(400)).size
+#: what an entry with a body of 400 bytes takes
+UNIT = entry(bytes(400)).size + OVERHEAD
 
 
 # -- what stays ---------------------------------------------------------------------------------------
@@ -35,8 +37,26 @@ def test_the_bound_holds_whatever_is_put() -> None:
         else:
             store.put(key, entry(bytes(rng.randrange(3000))), rng.choice((0.0, 1.0, 100.0)))
         assert store.size <= store.max_bytes
-        assert store.size == sum(node.value.size for node in store._nodes.values())
+        assert store.size == sum(node.value.size + OVERHEAD for node in store._nodes.values())
     assert len(store) > 10
+
+
+def test_the_bound_is_one_of_memory() -> None:
+    store = MemoryStore(4 * 2**20)
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            headers = [(b"etag", b'"%d"' % number), (b"cache-control", b"max-age=60, %d" % number)]
+            slots = tuple(range(1000, 1007))
+            times = (number + 0.25, number + 0.5, number + 0.75, number + 1.25)
+            one = Entry(1, 5000 + number, slots, f"/a/{number}", *times, headers=headers, body=bytes(200))
+            store.put(b"%016d" % number, one, 100)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(store) < 5000
+    assert taken < 1.1 * store.max_bytes
 
 
 class _Lru:

@@ -1,0 +1,1 @@
+"""ramkit beside the packages that people would pick instead: ``python -m benchmarks``."""

@@ -1,0 +1,42 @@
+"""Environments of their own for the peers: their pins exclude each other's, and some ramkit's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_COMMON = ["hiredis==3.5.0", "uvloop==0.23.0"]
+REQUIREMENTS: dict[str, list[str]] = {
+    "cashews": ["cashews[redis,speedup]==7.6.0", *_COMMON],
+    "hishel": ["hishel[async,redis]==2.0.0", *_COMMON],
+    # wants starlette 0.x
+    "starlette_caches": ["starlette-caches[redis]==0.4.1", *_COMMON],
+    # wants redis-py 4; imports jinja2 without asking for it
+    "fastapi_cache2": ["fastapi-cache2[redis]==0.2.2", "jinja2", *_COMMON],
+}
+
+
+class NotInstalled(Exception):
+    """The peer's environment could not be made; the message is the last line of why."""
+
+
+def python_of(peer: str) -> str:
+    """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
+    if peer not in REQUIREMENTS:
+        return sys.executable
+    folder = ROOT / f".bench-{peer}"
+    python, stamp = folder / "bin" / "python", folder / "requirements.txt"
+    wanted = "\n".join([sys.version, *REQUIREMENTS[peer]])
+    if not stamp.exists() or stamp.read_text() != wanted:
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _run([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS[peer]])
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        raise NotInstalled(lines[-1] if lines else f"status {done.returncode}")
