@@ -40,11 +40,14 @@ _UNSHARED, _UNSHARED_KEYS = 5.0, 4096
 
 
 class Exchange:
-    """The answer to one request: from the store, from somebody else's render, or from the app."""
+    """The answer to one request: from the store, from somebody else's render, or from the app.
+
+    ``missed``: the store was just asked, and has nothing under the target's key.
+    """
 
     __slots__ = (
-        "cache", "collapsed", "context", "key", "method", "middleware", "preconditions", "receive", "scope",
-        "send", "target", "watched",
+        "cache", "collapsed", "context", "key", "method", "middleware", "missed", "preconditions", "receive",
+        "scope", "send", "target", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +57,8 @@ class Exchange:
         receive: Receive,
         send: Send,
         target: Target,
+        *,
+        missed: bool = False,
     ) -> None:
         self.middleware, self.cache = middleware, middleware.cache
         self.scope, self.receive, self.send = scope, receive, send
@@ -62,7 +67,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.context = RequestContext.of(scope)
         self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
-        self.collapsed = False
+        self.missed, self.collapsed = missed, False
 
     async def run(self) -> None:
         """Answer the request."""
@@ -71,7 +76,7 @@ class Exchange:
             if self._unfit() or not (cache.settled(floor) or await cache.settle(floor)):
                 await self._forward()
                 return
-            entry = await self._find()
+            entry = await self._find() if not self.missed else None
             if entry is None and self.method == "GET" and self._sociable():
                 taken = await cache.flights.take(lambda: self.key, self._find, self.middleware.max_wait)
                 if isinstance(taken, Turn):

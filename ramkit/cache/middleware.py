@@ -10,7 +10,7 @@ from ramkit.cache.exchange import Exchange
 from ramkit.cache.policy import Rule, check_seconds
 from ramkit.cache.unsafe import forward_unsafe
 from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
-from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.lifespan import follow_lifespan
 
 __all__ = ["CacheMiddleware"]
@@ -61,7 +61,8 @@ class CacheMiddleware:
         self.app, self.cache, self.max_body = app, cache, max_body
         self.max_wait = check_seconds("max_wait", max_wait)
         self._targets: dict[tuple[str, bytes, str, bytes | None, bytes], Target] = {}
-        self._table, self._peek, self._waiting = cache.table, cache.store.peek, cache.purges.waiting
+        self._table, self._waiting = cache.table, cache.purges.waiting
+        self._peek, self._get = cache.store.peek, cache.store.get
         self._now, self._current, self._observers = cache.log.now, cache.log.current, cache.observers
         #: keys whose response was not to be shared, until when (monotonic): nobody waits for those
         self.unshared: dict[bytes, float] = {}
@@ -87,23 +88,42 @@ class CacheMiddleware:
             ]
         except KeyError:
             target = self._target(scope, host)
-        if plain:
-            entry = self._peek(target.key)
-            if entry is not None and entry.checked == self._table.version and self._current():
-                now = self._now()
-                # What was found valid has refresh_at; what is due, or no response, goes the long way.
-                if now < entry.refresh_at and entry.status >= 200 and not self._waiting:
-                    if now >= entry.head_until:
-                        self._make_head(entry, now, target)
-                    if self._observers:
-                        self.cache.observed("hit")
-                    body = entry.body if scope["method"] == "GET" else b""
-                    # A list of its own for each response: what is outside may add headers in place.
-                    head = entry.head.copy()
-                    await send({"type": "http.response.start", "status": entry.status, "headers": head})
-                    await send({"type": "http.response.body", "body": body})
-                    return
-        await Exchange(self, scope, receive, send, target).run()
+        missed = False
+        if plain and self._current() and not self._waiting:
+            known = self._peek(target.key) or await self._fetch(target.key)
+            if known is not None and (head := self._head(known, target)) is not None:
+                if self._observers:
+                    self.cache.observed("hit")
+                body = known.body if scope["method"] == "GET" else b""
+                await send({"type": "http.response.start", "status": known.status, "headers": head})
+                await send({"type": "http.response.body", "body": body})
+                return
+            missed = known is None
+        await Exchange(self, scope, receive, send, target, missed=missed).run()
+
+    async def _fetch(self, key: bytes) -> Entry | None:
+        """What the store has, judged for a request without a floor."""
+        try:
+            entry = await self._get(key)
+        except Unavailable:
+            return None
+        if entry is not None and entry.status >= 200:
+            self.cache.judge(entry, None)
+        return entry
+
+    def _head(self, entry: Entry, target: Target) -> RawHeaders | None:
+        """The headers of a hit, if the entry is one with nothing left to ask or to decide."""
+        if entry.checked != self._table.version or entry.status < 200:
+            return None
+        now = self._now()
+        if now >= entry.refresh_at:  # expired, or due for a refresh
+            return None
+        if now >= entry.head_until:
+            status = b"hit; ttl=%d" % (entry.fresh_until - now)
+            entry.head = head_of(entry, now, target.rule, x_cache=b"HIT", cache_status=status)
+            entry.head_until = entry.stored - entry.age + age_of(entry, now) + 1
+        # A list of its own for each response: what is outside may add headers in place.
+        return entry.head.copy()
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -112,12 +132,6 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
         else:
             await forward_unsafe(self.app, self.cache, scope, receive, send)
-
-    def _make_head(self, entry: Entry, now: float, target: Target) -> None:
-        """The headers of a hit are good until the entry's age is a second more."""
-        status = b"hit; ttl=%d" % (entry.fresh_until - now)
-        entry.head = head_of(entry, now, target.rule, x_cache=b"HIT", cache_status=status)
-        entry.head_until = entry.stored - entry.age + age_of(entry, now) + 1
 
     def _target(self, scope: Scope, host: bytes) -> Target:
         raw: bytes | None = scope.get("raw_path")

@@ -13,10 +13,12 @@ __all__ = ["LocalLease", "LocalLeases", "LocalLog", "MemoryStore"]
 
 #: No entry takes more than this part of the bound: it would drive out too many others.
 _SHARE: Final = 8
+#: Bytes that an entry's place takes beside it: key, node, index, and what the allocator rounds up.
+OVERHEAD: Final = 400
 
 
 class MemoryStore:
-    """Keeps at most ``max_bytes`` of entries by ``Entry.size``; SIEVE (core/sieve.py) decides which.
+    """Keeps at most ``max_bytes`` of entries and their places; SIEVE (core/sieve.py) decides which.
 
     An entry above an eighth of the bound is not kept. Bound to no event loop. A server of several
     processes has one in each, and what one purges the others do not hear of: use Redis for those.
@@ -59,7 +61,7 @@ class MemoryStore:
 
     def put(self, key: bytes, entry: Entry, ttl: float) -> None:
         """``set``, for those who cannot wait."""
-        size = entry.size
+        size = entry.size + OVERHEAD
         if size > self.max_bytes // _SHARE:
             self._sieve.drop(key)
             return

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeAlias
 
 from ramkit.kernel.asgi import RawHeaders
-from ramkit.kernel.headers import scan
+from ramkit.kernel.headers import find, scan, without
 
 __all__ = [
     "ETagList",
@@ -55,6 +54,9 @@ def parse_etag_list(values: Iterable[bytes]) -> ETagList:
     value = b",".join(values).strip(b" \t,")
     if value == b"*":
         return "*"
+    only = parse_etag(value)
+    if only is not None:
+        return (only,)
     found: list[EntityTag] = []
     position, end = 0, len(value)
     while position < end:
@@ -161,8 +163,7 @@ _FIELDS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-u
 _UNCONDITIONAL = frozenset({"CONNECT", "OPTIONS", "TRACE"})
 
 
-@dataclass(slots=True, frozen=True)
-class Preconditions:
+class Preconditions(NamedTuple):
     """What a request demands. Dates in seconds since the Unix epoch; None where a field is absent or,
     for dates, unreadable: those are to be ignored (§13.1.3, §13.1.4). If-Range is not among them."""
 
@@ -178,11 +179,12 @@ class Preconditions:
         if not found:
             return None
         match, none_match = found.get(b"if-match"), found.get(b"if-none-match")
+        modified, unmodified = found.get(b"if-modified-since"), found.get(b"if-unmodified-since")
         return cls(
             parse_etag_list((match,)) if match is not None else None,
             parse_etag_list((none_match,)) if none_match is not None else None,
-            parse_http_date(found.get(b"if-modified-since", b"")),
-            parse_http_date(found.get(b"if-unmodified-since", b"")),
+            parse_http_date(modified) if modified is not None else None,
+            parse_http_date(unmodified) if unmodified is not None else None,
         )
 
 
@@ -223,8 +225,12 @@ def evaluate(
 def _matches(wanted: ETagList, current: EntityTag | None, *, exists: bool, strong: bool) -> bool:
     if wanted == "*":
         return exists
-    compare = strong_match if strong else weak_match
-    return current is not None and any(compare(each, current) for each in wanted)
+    if current is not None:
+        compare = strong_match if strong else weak_match
+        for each in wanted:
+            if compare(each, current):
+                return True
+    return False
 
 
 #: Representation metadata, and framing of content that a 304 does not have.
@@ -242,6 +248,4 @@ def not_modified_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     else stays: cookies and CORS or security headers belong to this answer, not to the content.
     """
     kept = [pair for pair in headers if pair[0] not in _NOT_IN_304]
-    if any(name == b"etag" for name, _ in kept):
-        kept = [pair for pair in kept if pair[0] != b"last-modified"]
-    return kept
+    return without(kept, b"last-modified") if find(kept, b"etag") is not None else kept

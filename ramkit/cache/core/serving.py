@@ -9,7 +9,16 @@ from ramkit.cache.core.purging import Verdict
 from ramkit.cache.policy import Rule
 from ramkit.kernel.asgi import RawHeaders
 
-__all__ = ["State", "age_of", "can_be_validated", "draw_refresh", "head_of", "kept_headers", "state_of", "updated"]
+__all__ = [
+    "State",
+    "age_of",
+    "can_be_validated",
+    "draw_refresh",
+    "head_of",
+    "kept_headers",
+    "state_of",
+    "updated",
+]
 
 #: Not stored (§3.1): meant for one connection, or written anew with each hit.
 _UNSTORED = frozenset(
