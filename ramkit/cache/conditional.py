@@ -77,7 +77,8 @@ class _Responder:
             await self._send(message)
         elif mode == _DROPPED:
             # An app may do nothing but send: others want to run as they would while a client takes it.
-            await asyncio.sleep(0)
+            if message.get("more_body"):
+                await asyncio.sleep(0)
         elif message["type"] == "http.response.start" and mode == _WAITING:
             await self._begin(message)
         elif message["type"] == "http.response.body" and mode == _HELD:
