@@ -18,7 +18,7 @@ def run_demo(*, once: bool, port: int | None, redis: str | None, postgres: str |
     """The exit status, as ``ramkit.demo.run`` has it."""
     try:
         with Signals() as signals:
-            _check_packages()
+            _check()
             from ramkit.demo.main import Demo
 
             with ExitStack() as stack:
@@ -38,7 +38,9 @@ def run_demo(*, once: bool, port: int | None, redis: str | None, postgres: str |
         return 128 + interrupted.number
 
 
-def _check_packages() -> None:
+def _check() -> None:
+    if os.name != "posix":
+        raise DemoError("it hands sockets to its workers, which only POSIX systems do (or WSL)", status=2)
     for name in _NEEDED:
         try:
             import_module(name)

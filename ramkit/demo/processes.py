@@ -157,12 +157,17 @@ class Workers:
 async def _answers(where: str) -> None:
     """Returns when the worker that listens there answers. Until then the connection waits in the socket."""
     host, _, port = where.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    try:
-        writer.write(b"GET /renders HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
-        await reader.readline()
-    finally:
-        writer.close()
+    while True:
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        try:
+            writer.write(b"GET /renders HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
+            if (await reader.readline()).startswith(b"HTTP/"):
+                return
+        except ConnectionError:
+            # It died over it: whoever keeps it knows what to do.
+            await asyncio.sleep(_BACKOFF)
+        finally:
+            writer.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 __all__ = ["Interrupted", "Signals"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = [each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 
 class Interrupted(BaseException):
