@@ -163,7 +163,7 @@ class _Responder:
 
 def _has_etag(message: Message) -> bool:
     """Whether a glance shows one; what can be read only once is not touched."""
-    headers = message.get("headers")
+    headers: RawHeaders = message.get("headers", [])
     if type(headers) is list:
         for pair in headers:
             if type(pair) is not tuple:

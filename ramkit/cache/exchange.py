@@ -1,6 +1,7 @@
 """One GET or HEAD that needs more than a look into this process."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
 from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, SHARED, VARIANTS, Entry
 from ramkit.cache.core.keys import Target, variant
-from ramkit.cache.core.serving import State, head_of
+from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
 from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+_log = logging.getLogger("ramkit.cache")
+
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )
@@ -35,6 +38,8 @@ _WATCHED = _CONDITIONAL | {
     b"content-length",
     b"transfer-encoding",
 }
+#: Seconds that a refresh in the background has: others may come to wait for it.
+_REFRESH = 60.0
 #: Seconds for which a response that was not to be shared keeps others from waiting for the next one.
 _UNSHARED, _UNSHARED_KEYS = 5.0, 4096
 
@@ -80,6 +85,8 @@ class Exchange:
             if entry is None and self.method == "GET" and self._sociable():
                 taken = await cache.flights.take(lambda: self.key, self._find, self.middleware.max_wait)
                 if isinstance(taken, Turn):
+                    if taken.late:
+                        self.no_waiting()
                     await self.render(taken, await self._expired())
                     return
                 self.collapsed, entry = True, taken
@@ -90,7 +97,7 @@ class Exchange:
             elif self.method == "HEAD":
                 await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
             else:
-                await self.render(Turn(cache.flights, self.key, None), None)
+                await self.render(Turn(cache.flights, self.key), None)
 
     # -- what kind of request it is ------------------------------------------------------------------
 
@@ -171,9 +178,8 @@ class Exchange:
 
     async def reply(self, entry: Entry, *, x_cache: bytes, cache_status: bytes) -> None:
         """Answer from an entry, its preconditions looked at (RFC 9111 §4.3.2)."""
-        headers = head_of(
-            entry, self.cache.log.now(), self.target.rule, x_cache=x_cache, cache_status=cache_status
-        )
+        age = age_of(entry, self.cache.log.now())
+        headers = head_of(entry, age, self.target.rule, x_cache=x_cache, cache_status=cache_status)
         for message in self.precondition(entry.status, headers) or (
             {"type": "http.response.start", "status": entry.status, "headers": headers},
             {"type": "http.response.body", "body": b"" if self.method == "HEAD" else entry.body},
@@ -244,7 +250,11 @@ class Exchange:
         again = Exchange(self.middleware, scope, nobody.receive, nobody.send, self.target)
         again.key = self.key
         with again.context.active():
-            await again.render(turn, entry)
+            try:
+                async with asyncio.timeout(_REFRESH):
+                    await again.render(turn, entry)
+            except TimeoutError:
+                _log.warning("%s was not refreshed within %g s", self.target.path, _REFRESH)
 
     async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
         async def send(message: Message) -> None:

@@ -27,9 +27,18 @@ class Landing(Enum):
 class Turn:
     """The right to render. ``leading`` while others wait for what comes of it."""
 
-    __slots__ = ("_flights", "_future", "_key", "_lease")
+    __slots__ = ("_flights", "_future", "_key", "_lease", "late")
 
-    def __init__(self, flights: "Flights[Any]", key: bytes, future: "asyncio.Future[Landing] | None") -> None:
+    def __init__(
+        self,
+        flights: "Flights[Any]",
+        key: bytes,
+        future: "asyncio.Future[Landing] | None" = None,
+        *,
+        late: bool = False,
+    ) -> None:
+        #: somebody renders already, and takes too long to wait for
+        self.late = late
         self._flights, self._key, self._future = flights, key, future
         self._lease: Lease | None = None
 
@@ -98,13 +107,13 @@ class Flights(Generic[T]):
             try:
                 landing = await asyncio.wait_for(asyncio.shield(flying), left)
             except TimeoutError:
-                break
+                return Turn(self, key(), late=True)
             if landing is Landing.UNSHARED:
                 break
             found = await find() if landing is Landing.STORED else None
             if found is not None:
                 return found
-        return Turn(self, key(), None)
+        return Turn(self, key())
 
     async def try_lead(self, key: bytes) -> Turn | None:
         """The turn to render ahead of time, or None when somebody has it already."""

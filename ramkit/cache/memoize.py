@@ -82,7 +82,7 @@ class Memoized:
                 value = self._decode(taken.body)
             except msgspec.MsgspecError:
                 # Stored by another version of the program, for another return type: render it anew.
-                taken = Turn(cache.flights, call.key, None)
+                taken = Turn(cache.flights, call.key)
             else:
                 self._served(taken, call, floor)
                 return value

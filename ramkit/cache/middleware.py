@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ramkit.cache.cache import Cache
-from ramkit.cache.core.entry import Entry
-from ramkit.cache.core.keys import Target, target_of
+from ramkit.cache.core.entry import VARIANTS, Entry
+from ramkit.cache.core.keys import Target, target_of, variant
 from ramkit.cache.core.serving import age_of, head_of
 from ramkit.cache.exchange import Exchange
 from ramkit.cache.policy import Rule, check_seconds
@@ -91,6 +91,8 @@ class CacheMiddleware:
         missed = False
         if plain and self._current() and not self._waiting:
             known = self._peek(target.key) or await self._fetch(target.key)
+            if known is not None and known.status == VARIANTS:
+                known = self._variant(known, target, headers) or known
             if known is not None and (head := self._head(known, target)) is not None:
                 if self._observers:
                     self.cache.observed("hit")
@@ -111,6 +113,14 @@ class CacheMiddleware:
             self.cache.judge(entry, None)
         return entry
 
+    def _variant(self, known: Entry, target: Target, headers: RawHeaders) -> Entry | None:
+        """The variant for this request, as far as this process has it."""
+        for names, _ in known.headers:
+            entry = self._peek(variant(target.key, names.split(b","), headers))
+            if entry is not None:
+                return entry
+        return None
+
     def _head(self, entry: Entry, target: Target) -> RawHeaders | None:
         """The headers of a hit, if the entry is one with nothing left to ask or to decide."""
         if entry.checked != self._table.version or entry.status < 200:
@@ -119,9 +129,9 @@ class CacheMiddleware:
         if now >= entry.refresh_at:  # expired, or due for a refresh
             return None
         if now >= entry.head_until:
-            status = b"hit; ttl=%d" % (entry.fresh_until - now)
-            entry.head = head_of(entry, now, target.rule, x_cache=b"HIT", cache_status=status)
-            entry.head_until = entry.stored - entry.age + age_of(entry, now) + 1
+            age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)
+            entry.head = head_of(entry, age, target.rule, x_cache=b"HIT", cache_status=status)
+            entry.head_until = entry.stored - entry.age + age + 1
         # A list of its own for each response: what is outside may add headers in place.
         return entry.head.copy()
 

@@ -8,14 +8,15 @@ from typing import Literal, cast
 
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["Rule"]
+__all__ = ["Rule", "check_names", "check_seconds", "glob"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How responses below a path are cached. The first rule whose path matches counts.
 
-    ``path``: as requested, decoded; ``*`` stands for any run of characters, also over ``/``.
+    ``path``: as requested, decoded; ``*`` stands for any run of characters, also over
+    ``/``, ``?`` for any one.
     ``ttl``: seconds for responses that say nothing of their own lifetime (Cache-Control, Expires);
     0 stores only what the app itself makes cacheable. ``browser_ttl``: seconds that browsers may keep such a
     response unasked; 0 has them revalidate by ETag, because nobody can purge a browser.
@@ -58,12 +59,25 @@ class Rule:
                 raise ConfigurationError(name, f"{getattr(self, name)!r} is neither 'private' nor 'ignore'")
         if self.query_select is not None and self.query_ignore:
             raise ConfigurationError("query_ignore", "says nothing beside query_select")
-        pattern = ".*".join(re.escape(part) for part in self.path.split("*"))
-        object.__setattr__(self, "_path", re.compile(pattern, re.DOTALL))
+        object.__setattr__(self, "_path", glob(self.path))
 
     def matches(self, path: str) -> bool:
         """Whether this rule is about that decoded path."""
         return self._path.fullmatch(path) is not None
+
+
+def glob(pattern: str) -> "re.Pattern[str]":
+    """A pattern as an expression that never goes back: what stands between two ``*`` is looked for once,
+    leftmost, which finds a match if there is one. Time grows with the subject's length, not its powers."""
+    first, *rest = (_literal(part) for part in re.split(r"\*+", pattern))
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(f"{first}{middle}.*{rest[-1]}", re.DOTALL)
+
+
+def _literal(part: str) -> str:
+    return "".join("." if char == "?" else re.escape(char) for char in part)
 
 
 def check_seconds(argument: str, value: object, *, zero: bool = True) -> float:

@@ -126,7 +126,7 @@ class Recorder:
         return Entry(
             *self._place,
             slots=tuple(sorted({purging.slot(name) for name in names})),
-            subject=target.path,
+            subject=target.path.encode("utf-8", "replace").decode(),  # no lone surrogates: it is stored
             stored=now,
             fresh_until=now + storable.fresh,
             revalidate_until=now + storable.revalidate,

@@ -5,8 +5,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ramkit.cache.answer import Answer
-from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, Entry
-from ramkit.cache.core.serving import with_browser_ttl
+from ramkit.cache.core.entry import OWN_ETAG, SILENT, Entry
+from ramkit.cache.core.serving import browser_control
 from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
@@ -169,8 +169,9 @@ class Responder:
 
     def _head(self, cache_status: bytes) -> RawHeaders:
         recorder, headers = self._recorder, self._recorder.headers
-        if recorder.storable is not None and recorder.storable.flags & BY_RULE:
-            headers = with_browser_ttl(headers, self._exchange.target.rule, int(recorder.storable.age))
+        if recorder.storable is not None and recorder.storable.flags & SILENT:
+            control = browser_control(self._exchange.target.rule, int(recorder.storable.age))
+            headers = [*headers, control]
         self._cache.observed("miss")
         fwd = b"stale" if self._expired is not None else b"uri-miss"
         return [

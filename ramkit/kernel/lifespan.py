@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -60,11 +60,8 @@ class _Lifespan:
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         async with self._closing:
-            try:
+            with suppress(_StartFailed):
                 await self._app(scope, self._hear, self._tell)
-            except _StartFailed:
-                if not self._failed:  # that of a part inside: its failure was forwarded
-                    raise
 
     async def _hear(self) -> Message:
         message = await self._receive()

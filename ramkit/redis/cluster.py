@@ -167,7 +167,7 @@ class Cluster:
     async def _loaded(self) -> None:
         try:
             await self._read_topology()
-        except FAILURES as error:
+        except Exception as error:
             _log.warning("the cluster at %s did not tell its topology: %s", self.name, error)
             self._breaker.open()
             self._fail_waiting(f"the cluster at {self.name} is unavailable: {error}")

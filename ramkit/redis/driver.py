@@ -9,6 +9,7 @@ from redis.exceptions import (
     MovedError,
     NoScriptError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 #: what a broken or refused connection raises
-FAILURES: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+FAILURES: tuple[type[Exception], ...] = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class Connection(Protocol):

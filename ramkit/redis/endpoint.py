@@ -150,7 +150,7 @@ class Endpoint:
         try:
             while lane in self._lanes:
                 if connection is None:
-                    connection = await self.open()
+                    connection = await self._reopen()
                 if not self._queue:
                     rested = await self._rest(lane)
                     await self._refresh(connection, rested)
@@ -168,6 +168,13 @@ class Endpoint:
             self._outage(repr(error), lane)
         finally:
             await drop(connection)
+
+    async def _reopen(self) -> Connection:
+        """A second attempt at once: a connection may be cut while it is made, by what cut the last."""
+        try:
+            return await self.open()
+        except FAILURES:
+            return await self.open()
 
     async def _rest(self, lane: _Lane) -> float:
         """Wait for something to do; seconds that it took."""
@@ -189,7 +196,10 @@ class Endpoint:
             stale = True
         if stale:
             await drop(connection)
-            await connection.connect()
+            try:
+                await connection.connect()
+            except FAILURES:
+                await connection.connect()
 
     async def _exchange(self, connection: Connection, lane: _Lane) -> bool:
         """Send the lane's batch and read its replies; False when the connection has to go."""

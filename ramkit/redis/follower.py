@@ -13,7 +13,7 @@ from ramkit.redis.errors import RedisUnavailable
 if TYPE_CHECKING:
     from ramkit.redis.client import Redis
 
-__all__ = ["Entries", "Follower", "Stream"]
+__all__ = ["COUNT", "Entries", "Follower", "Stream"]
 
 _log = logging.getLogger("ramkit.redis")
 _now = SystemClock.monotonic
@@ -21,7 +21,9 @@ _now = SystemClock.monotonic
 #: seconds: how long a read blocks, and so how often streams are looked at; the most between two
 #: attempts to connect, and for one of them; what a reply may be late
 _BLOCK, _PAUSE, _CONNECT, _LATE = 1.0, 1.0, 2.0, 0.5
-_COUNT = 1000
+
+#: messages in one read: a reply that is as long may not be all
+COUNT = 1000
 
 BROKEN: tuple[type[Exception], ...] = (RedisUnavailable, *FAILURES)
 
@@ -131,17 +133,21 @@ class Follower:
 
     async def _read(self, connection: Connection, streams: list[Stream]) -> bool:
         sent = self._redis.clock.monotonic()
-        keys = [stream.key for stream in streams]
-        request = command(
-            b"XREAD", b"COUNT", _COUNT, b"BLOCK", int(_BLOCK * 1000), b"STREAMS", *keys,
-            *(stream.position for stream in streams),
-        )  # fmt: skip
+        places: dict[bytes, bytes] = {}
+        for stream in streams:
+            places[stream.key] = min(places.get(stream.key, stream.position), stream.position, key=_order)
+        head = (b"XREAD", b"COUNT", COUNT, b"BLOCK", int(_BLOCK * 1000), b"STREAMS")
+        request = command(*head, *places, *places.values())
         async with asyncio.timeout(_BLOCK + _LATE):
             await connection.send_packed_command([request], check_health=False)
             reply: Any = await connection.read_response(disable_decoding=True)
         found: dict[bytes, Entries] = dict(reply or ())
         fed = [stream.feed(found[stream.key], sent) for stream in streams if stream.key in found]
         return all(fed)
+
+
+def _order(id_: bytes) -> tuple[int, ...]:
+    return tuple(map(int, id_.split(b"-")))
 
 
 async def _check(streams: list[Stream]) -> None:

@@ -8,13 +8,14 @@ import asyncio
 import math
 import random
 import secrets
+from collections import deque
 from typing import Any, Protocol
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.redis.client import Redis
 from ramkit.redis.driver import ResponseError
 from ramkit.redis.errors import RedisUnavailable
-from ramkit.redis.follower import Entries
+from ramkit.redis.follower import COUNT, Entries
 from ramkit.redis.script import Script
 
 __all__ = ["Fold", "Log"]
@@ -25,7 +26,10 @@ _SNAPSHOT = Script.load("scripts/log.lua", "scripts/snapshot.lua")
 _TRIM = Script.load("scripts/log.lua", "scripts/trim.lua")
 
 _SEQUENCE = 22  # bits of an epoch that count the messages of one millisecond
-_COUNT, _TRIMMED = 1000, 500
+_TRIMMED = 500
+_LAST_ID = b"18446744073709551615-0"  # beyond all
+#: past incarnations that are recognized when they come back
+_REMEMBERED = 64
 #: reads in a row that bring nothing before a log that keeps changing is given up
 _PATIENCE = 8
 
@@ -85,7 +89,9 @@ class Log:
         self._offset = self._clock.time() - self._clock.monotonic()
         self._learned = False
         self._since = 0
+        self._witnessed: int = 0  # an epoch that this incarnation is known to have had
         self._covered: int = 0
+        self._past: deque[int] = deque(maxlen=_REMEMBERED)
         self._reading: asyncio.Task[None] | None = None
         self._pending: asyncio.Task[None] | None = None
         self._snapshotting: asyncio.Task[None] | None = None
@@ -109,6 +115,8 @@ class Log:
         )
         incarnation, epoch, previous = int(reply[0]), _epoch(reply[1]), _epoch(reply[2])
         self._learn(sent, reply[3], reply[4])
+        if incarnation == self.incarnation:
+            self._witnessed = max(self._witnessed, epoch)
         if incarnation == self.incarnation and previous == self.epoch:
             self._apply(epoch, message)
             self._heard = max(self._heard, sent)
@@ -151,7 +159,8 @@ class Log:
     def feed(self, entries: Entries, sent: float) -> bool:
         if not self._extend(entries):
             return False
-        self._heard = max(self._heard, sent)
+        if len(entries) < COUNT:
+            self._heard = max(self._heard, sent)
         return True
 
     # -- reading --
@@ -184,10 +193,11 @@ class Log:
         patience = _PATIENCE
         while patience:
             sent, epoch = self._clock.monotonic(), self.epoch
-            after = _id(self.epoch) if self.incarnation else b""
-            reply: list[Any] = await self._redis.run(
-                _READ, self._keys, (after, self.incarnation, _incarnation(), _COUNT)
-            )
+            reply: list[Any] = await self._redis.run(_READ, self._keys, self._place())
+            if int(reply[0]) in self._past:
+                # an old copy was restored: nobody can tell what it lacks, so it is void too
+                void = (_LAST_ID, reply[0], _incarnation(), COUNT, b"")
+                reply = await self._redis.run(_READ, self._keys, void)
             self._learn(sent, reply[2], reply[3])
             if self._absorb(reply):
                 self._heard = max(self._heard, sent)
@@ -196,13 +206,23 @@ class Log:
                 patience -= 1
         raise RedisUnavailable("the log keeps changing")
 
+    def _place(self) -> tuple[Any, ...]:
+        """What read.lua takes."""
+        after = _id(self.epoch) if self.incarnation else b""
+        witness = _id(self._witnessed) if self._witnessed > self.epoch else b""
+        return after, self.incarnation, _incarnation(), COUNT, witness
+
     def _absorb(self, reply: list[Any]) -> bool:
         """Whether everything up to the reply's last message is folded."""
         incarnation, last, reset = int(reply[0]), _epoch(reply[1]), reply[4]
         if reset:
             if incarnation == self.incarnation and last < self.epoch:
                 return False  # our own append overtook it
+            if incarnation != self.incarnation:
+                self._witnessed = self._covered = 0
+                self._past.append(self.incarnation)
             self.incarnation, self.epoch, self._since = incarnation, _epoch(reply[5]), 0
+            self._heard = -math.inf  # until all that follows the snapshot is folded too
             self._fold.reset(incarnation, self.epoch, reply[6] or None)
         return incarnation == self.incarnation and self._extend(reply[7]) and self.epoch >= last
 

@@ -1,6 +1,5 @@
 """From a URL, or from a client that the user has, to what connections are made of."""
 
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,10 @@ from redis.asyncio import Redis as Client
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool, parse_url
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.redis.driver import Connect, connector
@@ -70,7 +71,7 @@ def _of_url(url: str) -> Source:
         if kind == "sentinel":
             return _sentinel(parts, scheme)
         return _server(url, parts)
-    except (ValueError, TypeError, RedisError, ssl.SSLError, OSError) as error:
+    except (ValueError, TypeError, RedisError, RedisClusterException, OSError) as error:
         raise ConfigurationError(_ARGUMENT, str(error)) from None
 
 
@@ -143,7 +144,7 @@ def _sentinel(parts: SplitResult, scheme: str) -> Source:
     credentials = [key for key in ("username", "password") if f"sentinel_{key}" in options]
     asking = {key: options.pop(f"sentinel_{key}") for key in credentials}
     timeout = options.get("socket_connect_timeout", 1.0)
-    asking |= {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    asking |= {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
     if scheme == "rediss":
         asking |= {key: value for key, value in options.items() if key.startswith("ssl")}
     options["db"] = int(db or options.get("db", 0))

@@ -211,6 +211,9 @@ class _Exchange(httpx.AsyncByteStream):
     def __init__(self, app: ASGIApp, scope: Scope, body: httpx.AsyncByteStream, *, raises: bool) -> None:
         self._app, self._scope, self._raises = app, scope, raises
         self._body = aiter(body)
+        headers = dict(scope["headers"])
+        #: Bytes that are still to come; ``None`` when only the end tells.
+        self._left = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
         self._body_ended = False
         #: ``None`` when the app has ended. Of one place, so that an app is no faster than who reads.
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=1)
@@ -273,13 +276,16 @@ class _Exchange(httpx.AsyncByteStream):
                 return message
 
     async def _receive(self) -> Message:
-        if not self._body_ended:
-            async for chunk in self._body:
-                return {"type": "http.request", "body": chunk, "more_body": True}
+        if self._body_ended:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        chunk = await anext(self._body, None)
+        if chunk is None:
             self._body_ended = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
+        elif self._left is not None:
+            self._left -= len(chunk)
+            self._body_ended = self._left <= 0
+        return {"type": "http.request", "body": chunk or b"", "more_body": not self._body_ended}
 
     async def _send(self, message: Message) -> None:
         if not self._gone.is_set():

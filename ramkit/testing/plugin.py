@@ -136,16 +136,14 @@ def _postgres_replica(postgres_server: "PostgresServer") -> "Iterator[PostgresRe
 
 
 @pytest.fixture
-def postgres_replica(_postgres_replica: "PostgresReplica", postgres_dsn: str) -> "Iterator[PostgresReplica]":
+def postgres_replica(_postgres_replica: "PostgresReplica", postgres_dsn: str) -> "PostgresReplica":
     """A streaming replica of ``postgres_server``, caught up; its ``dsn`` is of the test's database."""
     from ramkit.testing.servers.postgres import database_of, with_database
 
     _postgres_replica.dsn = with_database(_postgres_replica.dsn, "postgres")
     _postgres_replica.clean()
     _postgres_replica.dsn = with_database(_postgres_replica.dsn, database_of(postgres_dsn))
-    yield _postgres_replica
-    _postgres_replica.thaw()
-    _postgres_replica.resume()
+    return _postgres_replica
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -18,6 +19,7 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
 from ramkit.testing.contracts.middleware import MiddlewareContract
 from ramkit.testing.lint import ASGILint
+from tests.testing.served import served
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 BODY = b"hello"
@@ -414,6 +416,31 @@ async def test_with_starlette_and_what_people_put_into_it(tmp_path: Any, asgi_cl
             ("if-modified-since", found.headers["last-modified"]),
         ]:
             assert (await client.get("/file", headers={field: value})).status_code == 304
+
+
+async def test_on_a_real_connection_that_is_kept(tmp_path: Any) -> None:
+    file = tmp_path / "file.txt"
+    file.write_bytes(b"a file")
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        response = FileResponse(file) if scope["path"] == "/file" else PlainTextResponse("page")
+        await response(scope, receive, send)
+
+    async with (
+        served(ConditionalMiddleware(answer), lifespan=False) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        for path, content in (("/file", b"a file"), ("/page", b"page")):
+            first = await client.get(path)
+            assert (first.status_code, first.content) == (200, content)
+            for method in ("GET", "HEAD"):
+                held = await client.request(method, path, headers={"if-none-match": first.headers["etag"]})
+                assert (held.status_code, held.content) == (304, b"")
+                assert held.headers["etag"] == first.headers["etag"]
+                failed = await client.request(method, path, headers={"if-match": '"other"'})
+                assert failed.status_code == 412
+        part = await client.get("/file", headers={"range": "bytes=2-3", "if-none-match": '"other"'})
+        assert (part.status_code, part.content) == (206, b"fi")
 
 
 def test_a_negative_bound_is_refused() -> None:

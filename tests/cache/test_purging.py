@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ramkit.cache.core import purging
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.core.purging import SLOTS, PurgeTable, Verdict, message, slot
+from ramkit.cache.policy import glob
 
 VALID, STALE, GONE = Verdict.VALID, Verdict.STALE, Verdict.GONE
 
@@ -200,7 +201,7 @@ def test_patterns(pattern: str, matching: list[str], others: list[str]) -> None:
 @given(st.text("ab*?", max_size=12), st.text("ab", max_size=12))
 def test_patterns_mean_what_fnmatch_means(pattern: str, subject: str) -> None:
     expected = re.match(translate(pattern), subject) is not None
-    assert (purging._glob(pattern).fullmatch(subject) is not None) == expected
+    assert (glob(pattern).fullmatch(subject) is not None) == expected
 
 
 def test_a_pattern_made_to_go_back_and_forth_does_not() -> None:

@@ -7,15 +7,15 @@ import msgspec
 
 from ramkit.kernel.asgi import RawHeaders
 
-__all__ = ["BY_RULE", "OWN_ETAG", "SHARED", "VALUE", "VARIANTS", "Entry", "decode", "encode"]
+__all__ = ["BY_RULE", "OWN_ETAG", "SHARED", "SILENT", "VALUE", "VARIANTS", "Entry", "decode", "encode"]
 
 #: ``Entry.status`` of entries that are no response: a memoized value; a list of Vary specifications
 VALUE, VARIANTS = 0, 1
 
 #: ``Entry.flags``. SHARED: public, s-maxage or must-revalidate allow it to answer Authorization
 #: (RFC 9111 §3.5). BY_RULE: its lifetime came from a rule. OWN_ETAG: ramkit made its ETag, so the
-#: app cannot validate it.
-SHARED, BY_RULE, OWN_ETAG = 1, 2, 4
+#: app cannot validate it. SILENT: it has no Cache-Control, so its rule says what browsers may do.
+SHARED, BY_RULE, OWN_ETAG, SILENT = 1, 2, 4, 8
 
 _VERSION = b"\x01"
 

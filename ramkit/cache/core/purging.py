@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 
 from ramkit.cache.core.entry import Entry
+from ramkit.cache.policy import glob
 
 __all__ = [
     "SLOTS",
@@ -272,7 +273,7 @@ class PurgeTable:
                 return self._bear(epoch)
             # It covers what the same pattern banned before. A soft one would not: floors may lie between.
             self._bans = [ban for ban in self._bans if ban.pattern != pattern]
-        self._bans.append(_Ban(epoch, soft, pattern, _glob(pattern), self.version))
+        self._bans.append(_Ban(epoch, soft, pattern, glob(pattern), self.version))
         if len(self._bans) > MAX_BANS:
             self._bear(self._bans[0].epoch)
         return None
@@ -290,17 +291,3 @@ class PurgeTable:
         soft = {each: self._soft[each] for each in purged if self._soft[each] > birth}
         bans = [ban[:3] for ban in self._bans]
         return _VERSION + _encoder.encode((birth, hard, soft, bans))
-
-
-def _glob(pattern: str) -> "re.Pattern[str]":
-    """A pattern as an expression that never goes back: what stands between two ``*`` is looked for once,
-    leftmost, which finds a match if there is one. Time grows with the subject's length, not its powers."""
-    first, *rest = (_literal(part) for part in re.split(r"\*+", pattern))
-    if not rest:
-        return re.compile(first, re.DOTALL)
-    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
-    return re.compile(f"{first}{middle}.*{rest[-1]}", re.DOTALL)
-
-
-def _literal(part: str) -> str:
-    return "".join("." if char == "?" else re.escape(char) for char in part)

@@ -4,7 +4,7 @@ import math
 import random
 from enum import Enum
 
-from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, Entry
+from ramkit.cache.core.entry import OWN_ETAG, SILENT, Entry
 from ramkit.cache.core.purging import Verdict
 from ramkit.cache.policy import Rule
 from ramkit.kernel.asgi import RawHeaders
@@ -12,6 +12,7 @@ from ramkit.kernel.asgi import RawHeaders
 __all__ = [
     "State",
     "age_of",
+    "browser_control",
     "can_be_validated",
     "draw_refresh",
     "head_of",
@@ -83,14 +84,11 @@ def kept_headers(headers: RawHeaders, status: int, length: int) -> RawHeaders:
     return kept
 
 
-def head_of(
-    entry: Entry, now: float, rule: Rule | None, *, x_cache: bytes, cache_status: bytes
-) -> RawHeaders:
+def head_of(entry: Entry, age: int, rule: Rule | None, *, x_cache: bytes, cache_status: bytes) -> RawHeaders:
     """The headers of a response made from an entry: as stored, then what the cache says itself."""
-    age = age_of(entry, now)
     headers = list(entry.headers)
-    if entry.flags & BY_RULE:
-        headers = with_browser_ttl(headers, rule, age)
+    if entry.flags & SILENT:
+        headers.append(browser_control(rule, age))
     headers += (
         (b"age", b"%d" % age),
         (b"x-cache", x_cache),
@@ -99,16 +97,14 @@ def head_of(
     return headers
 
 
-def with_browser_ttl(headers: RawHeaders, rule: Rule | None, age: int) -> RawHeaders:
+def browser_control(rule: Rule | None, age: int) -> tuple[bytes, bytes]:
     """What a rule lets browsers do with a response that says nothing itself.
 
     ``max-age`` counts from Age 0 (§4.2.3), so the age is added: the browser has its seconds from now.
     """
-    if any(name == b"cache-control" for name, _ in headers):
-        return headers
     browser_ttl = rule.browser_ttl if rule is not None else 0
     value = b"max-age=%d" % (browser_ttl + age) if browser_ttl else b"no-cache"
-    return [*headers, (b"cache-control", value)]
+    return b"cache-control", value
 
 
 def updated(stored: RawHeaders, fresh: RawHeaders) -> RawHeaders:

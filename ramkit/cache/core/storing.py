@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import parse_http_date
-from ramkit.cache.core.entry import BY_RULE, SHARED
+from ramkit.cache.core.entry import BY_RULE, SHARED, SILENT
 from ramkit.cache.core.keys import vary_names
 from ramkit.cache.policy import Rule
 from ramkit.kernel.asgi import RawHeaders
@@ -132,10 +132,11 @@ def _by_rule(
         return Refused("status")
     if request.cookies and rule.cookies == "private":
         return Refused("cookie")
+    silent = 0 if b"cache-control" in facts.listed else SILENT
     revalidate, error = rule.stale_while_revalidate, rule.stale_if_error
     if _must_revalidate(facts):
         revalidate = error = _FORBIDDEN
-    return Storable(rule.ttl, rule.ttl + revalidate, rule.ttl + error, age, flags | BY_RULE, vary)
+    return Storable(rule.ttl, rule.ttl + revalidate, rule.ttl + error, age, flags | BY_RULE | silent, vary)
 
 
 def lifetime(facts: Facts, now: float) -> float | None:

@@ -1,8 +1,8 @@
 -- ARGV: the id that the reader has folded ('' for none), the incarnation that it knows, one for a log
--- that has to begin anew, how many messages at most.
+-- that has to begin anew, how many messages at most, an id that its incarnation had ('' for none).
 -- Returns incarnation, last id, time in seconds and microseconds, then either 0, '', '' and the messages
 -- after the reader's, or 1, where to begin, the snapshot ('' for none) and the messages after it.
-local from, known, fresh, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local from, known, fresh, count, witness = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local function reply(incarnation, reset, base, bytes, messages)
   local time = redis.call('TIME')
@@ -29,6 +29,11 @@ end
 
 local kept = redis.call('HMGET', snapshot, 'i', 'e', 'b')
 local covered = kept[1] == incarnation and kept[2]
+
+if witness ~= '' and known == incarnation and (not covered or before(covered, witness))
+  and #redis.call('XRANGE', stream, witness, witness) == 0 then
+  return renew()
+end
 
 if from ~= '' and known == incarnation then
   local messages = after(from)

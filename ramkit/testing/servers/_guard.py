@@ -55,7 +55,7 @@ def folder(*, shared: bool) -> tuple[Path, int]:
 
 
 def _suits(parent: Path) -> bool:
-    if not parent.is_dir() or os.statvfs(parent).f_flag & os.ST_NOEXEC:
+    if not parent.is_dir() or os.statvfs(parent).f_flag & getattr(os, "ST_NOEXEC", 0):
         return False
     resolved = parent.resolve()
     return all(each.stat().st_mode & stat.S_IXOTH for each in (resolved, *resolved.parents))

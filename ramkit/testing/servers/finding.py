@@ -50,8 +50,8 @@ def driver(name: str, extra: str) -> Any:
     """The module, imported, untyped as drivers are. Raises ``ServerUnavailable`` when there is none."""
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError:
-        raise ServerUnavailable(f"{name} is not installed: pip install 'ramkit[{extra}]'") from None
+    except ModuleNotFoundError as error:
+        raise ServerUnavailable(f"{error}: pip install 'ramkit[{extra}]'") from error
 
 
 def redis_program() -> Program:

@@ -204,12 +204,12 @@ class PostgresReplica(PostgresServer):
             time.sleep(_PAUSE)
 
 
-def fetch(dsn: str, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+def fetch(dsn: str, statement: str, *arguments: object, timeout: float = _TIMEOUT) -> list[tuple[Any, ...]]:
     """The rows of one statement; in a thread, so that a test whose loop runs may ask too."""
     asyncpg = driver("asyncpg", "db")
 
     async def ask() -> list[tuple[Any, ...]]:
-        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
+        connection = await asyncpg.connect(dsn, timeout=timeout, command_timeout=timeout)
         try:
             return [tuple(row) for row in await connection.fetch(statement, *arguments)]
         finally:

