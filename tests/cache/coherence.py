@@ -1,8 +1,8 @@
 """Processes that answer through the cache, and clients that count what was stale.
 
-``python -m tests.cache.coherence URL TRUTH SOCKET`` is one process: an app behind CacheMiddleware, asked by lines
-of JSON. The truth, which a database would hold, is in a file that all map: for each key its version, and
-when it was written.
+``python -m tests.cache.coherence URL TRUTH SOCKET`` is one process: an app behind CacheMiddleware, asked
+by lines of JSON. The truth, which a database would hold, is in a file that all map: for each key its
+version, and when it was written.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ import struct
 import sys
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from ramkit.cache import Cache, CacheMiddleware, PurgeUnconfirmed, Rule
 from ramkit.kernel.context import Floor
@@ -29,7 +30,7 @@ BOUND = 2.0 + 1.0
 
 class Truth:
     def __init__(self, path):
-        with open(path, "r+b") as file:
+        with path.open("r+b") as file:
             self.map = mmap.mmap(file.fileno(), 0)
 
     @staticmethod
@@ -56,7 +57,7 @@ class Process:
     """The application and its cache."""
 
     def __init__(self, url, truth):
-        self.truth, self.outages = Truth(truth), 0
+        self.truth, self.outages = Truth(Path(truth)), 0
         self.cache = Cache(url, observers=[self.observe])
         rule = Rule("/*", ttl=60, stale_while_revalidate=5, stale_if_error=60)
         self.app = CacheMiddleware(self.handle, cache=self.cache, rules=[rule])
@@ -73,10 +74,8 @@ class Process:
                 await asyncio.sleep(random.random() / 1000)
         else:
             body = b"%d" % self.truth.write(key)
-            try:
+            with suppress(PurgeUnconfirmed):
                 await self.cache.purge_groups(f"k{key}")
-            except PurgeUnconfirmed:
-                pass
         headers = [(b"content-length", b"%d" % len(body)), (b"cache-groups", b'"k%d"' % key)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -124,7 +123,8 @@ async def processes(url, folder, count=2):
     sockets = [str(folder / f"s{number}") for number in range(count)]
     running = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __spec__.name, url, str(folder / "truth"), socket, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", __spec__.name, url, str(folder / "truth"), socket),
+            stdout=asyncio.subprocess.PIPE,
         )
         for socket in sockets
     ]
@@ -139,8 +139,8 @@ async def processes(url, folder, count=2):
 
 
 class Clients:
-    """Each writes keys of its own, and asks now this process, now that. ``floors``: whether what one process
-    says of the client's floor is carried to the next."""
+    """Each asks now this process, now that. ``floors``: whether what one process says of the client's floor
+    is carried to the next."""
 
     def __init__(self, truth, sockets, *, floors, writes=0.1):
         self.truth, self.sockets, self.floors, self.writes = truth, sockets, floors, writes
@@ -148,7 +148,7 @@ class Clients:
         self.outages = Counter()
         self.slow = []
         #: by key, the last version whose purge was confirmed, with its place in the log
-        self.purged = {key: (0, (0, 0)) for key in range(KEYS)}
+        self.purged = dict.fromkeys(range(KEYS), (0, (0, 0)))
         self.stopped = False
 
     async def run(self, count):
@@ -164,7 +164,7 @@ class Clients:
                 key = random.choice(mine)
                 said = await self.ask(at, pipes[at], "PUT", key, epochs)
                 if said["bypass"]:
-                    # Whoever carries floors has its client bypass the cache for a while; here it is a new one.
+                    # Its floor would send it past the cache for a while: here it becomes a new client.
                     self.seen["unconfirmed"] += 1
                     epochs, written = {}, Counter()
                     continue

@@ -31,7 +31,8 @@ async def main(url, folder):
     await asyncio.sleep(0)
     print("asked", flush=True)
     answers = await asyncio.gather(*requests)
-    print(sorted(Counter((answer.status, answer.body, answer.x_cache) for answer in answers).items()), flush=True)
+    seen = Counter((answer.status, answer.body, answer.x_cache) for answer in answers)
+    print(sorted(seen.items()), flush=True)
     await cache.aclose()
 
 

@@ -275,7 +275,7 @@ async def test_conditional_requests_on_hits_and_misses():
     app = cached(origin)
     miss = await ask(app, "/a", headers={"if-none-match": '"v1"'})
     assert (miss.status, miss.body, miss.x_cache) == (304, b"", "MISS")
-    assert all(name not in (b"if-none-match",) for name, _ in origin.scopes[0]["headers"])
+    assert all(name != b"if-none-match" for name, _ in origin.scopes[0]["headers"])
     hit = await ask(app, "/a", headers={"if-none-match": 'W/"x", W/"v1"'})
     assert (hit.status, hit["etag"], hit["content-length"]) == (304, '"v1"', None)
     assert (await ask(app, "/a", headers={"if-none-match": '"v2"'})).status == 200

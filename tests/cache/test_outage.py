@@ -117,7 +117,8 @@ async def test_purging_a_million_costs_what_purging_ten_does(redis_url, redis_se
     app = CacheMiddleware(Origin(), cache=cache, rules=[Rule("/*", groups=["few"])])
     for number in range(10):
         await ask(app, f"/{number}")
-    entry = await cache.store.get(app._target({"type": "http", "path": "/1", "scheme": "http"}, b"h.test").key)
+    target = app._target({"type": "http", "path": "/1", "scheme": "http"}, b"h.test")
+    entry = await cache.store.get(target.key)
     entry.slots = (slot(group_name("many")),)
     await fill(redis_server, encode(entry))
     await cache.purge_groups("none")  # the first one loads the script

@@ -122,7 +122,7 @@ async def test_script_that_the_server_lost_is_sent_whole(
 async def test_confirmation_by_replicas_that_do_not_exist(redis_url: str, closing: Closing) -> None:
     from ramkit.redis import RedisUnavailable
 
-    redis = closing(Redis(redis_url, deadline=0.2))
+    redis = closing(Redis(redis_url, deadline=1.0))
     script = Script("set", "return redis.call('SET', KEYS[1], ARGV[1])")
     with pytest.raises(RedisUnavailable, match="0 of 1"):
         await redis.run(script, [b"k"], [b"v"], replicas=1)

@@ -16,7 +16,7 @@ async def test_hung_server_costs_one_deadline_a_cooldown(
     redis_url: str, redis_server: RedisServer, closing: Closing, clock: ManualClock
 ) -> None:
     events: list[Any] = []
-    redis = closing(Redis(redis_url, deadline=0.1, cooldown=1.0, clock=clock, observers=[events.append]))
+    redis = closing(Redis(redis_url, deadline=0.5, cooldown=1.0, clock=clock, observers=[events.append]))
     await redis.execute("SET", "k", "v")
     redis_server.pause()
     calls = [redis.get(b"k"), redis.execute("INCR", "n")]
@@ -45,7 +45,7 @@ async def test_hung_server_costs_one_deadline_a_cooldown(
 async def test_cancelled_probe_leaves_room_for_the_next(
     redis_url: str, redis_server: RedisServer, closing: Closing, clock: ManualClock
 ) -> None:
-    redis = closing(Redis(redis_url, clock=clock))
+    redis = closing(Redis(redis_url, deadline=0.5, clock=clock))
     await redis.execute("SET", "k", "v")
     redis_server.pause()
     with pytest.raises(RedisUnavailable):
@@ -73,7 +73,7 @@ async def test_refused_connection_is_unavailable_at_once(
 async def test_confirmed_scripts_wait_one_deadline_too(
     redis_url: str, redis_server: RedisServer, closing: Closing, clock: ManualClock
 ) -> None:
-    redis = closing(Redis(redis_url, deadline=0.1, clock=clock))
+    redis = closing(Redis(redis_url, deadline=0.5, clock=clock))
     await redis.execute("SET", "k", "v")
     redis_server.pause()
     script = Script("one", "return 1")
@@ -101,7 +101,8 @@ def test_busy_loop_is_not_taken_for_a_dead_server(redis_url: str, run: Callable[
         events: list[Any] = []
         redis = Redis(redis_url, deadline=0.1, observers=[events.append])
         try:
-            await redis.execute("SET", "k", "v")
+            await connected(redis)
+            events.clear()
             for turn in range(20):
                 before = [redis.get(b"k"), redis.execute("GET", "k")]
                 if turn % 2:
@@ -113,6 +114,16 @@ def test_busy_loop_is_not_taken_for_a_dead_server(redis_url: str, run: Callable[
         return sum(isinstance(event, RedisOutage) for event in events)
 
     assert run(main()) == 0
+
+
+async def connected(redis: Redis) -> None:
+    while True:
+        try:
+            await redis.execute("SET", "k", "v")
+        except RedisUnavailable:
+            await eventually(lambda: redis.available)
+        else:
+            return
 
 
 def stall(seconds: float) -> None:

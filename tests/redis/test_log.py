@@ -194,7 +194,7 @@ async def test_trimming_under_a_slow_follower(redis_url: str, closing: Closing) 
 
 
 async def test_unconfirmed_append_is_in_the_log_nevertheless(redis_url: str, closing: Closing) -> None:
-    one = closing(Redis(redis_url, deadline=0.2))
+    one = closing(Redis(redis_url, deadline=1.0))
     fold = Folded()
     log = closing(Log(one, "test", fold))
     await log.start()

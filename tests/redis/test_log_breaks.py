@@ -109,7 +109,7 @@ async def test_killed_connections(redis_url: str, redis_server: RedisServer, clo
 
 async def test_hung_server(redis_url: str, redis_server: RedisServer, closing: Closing) -> None:
     fold = Folded()
-    redis = closing(Redis(redis_url, deadline=0.1, cooldown=0.1))
+    redis = closing(Redis(redis_url, deadline=0.5, cooldown=0.1))
     log = closing(Log(redis, "test", fold, bound=0.5))
     await log.start()
     await log.append(b"before")

@@ -7,7 +7,7 @@ import pytest
 
 from ramkit.redis import RedisUnavailable
 from ramkit.testing.servers import RedisServer
-from tests.redis.helpers import Closing, Follower
+from tests.redis.helpers import Closing, Follower, eventually
 
 STREAM, SNAPSHOT = "rk:{log}:test", "rk:{log}:test:snapshot"
 
@@ -32,21 +32,6 @@ async def test_those_who_caught_up_agree(
             assert message in each.fold.messages
         appended.append((incarnation, epoch, message))
 
-    def harm() -> None:
-        kind = dice.randrange(9)
-        if kind == 0:
-            redis_server.execute("FLUSHALL")
-        elif kind == 1:
-            redis_server.execute("DEL", STREAM)
-        elif kind == 2:
-            redis_server.execute("DEL", SNAPSHOT)
-        elif kind == 3:
-            copied.update(copy(redis_server))
-        elif kind == 4:
-            restore(redis_server, copied)
-        else:
-            redis_server.execute("CLIENT", "KILL", "TYPE", "normal")
-
     for round_ in range(60):
         calls = [append(dice.choice(every), b"%d-%d" % (round_, n)) for n in range(dice.randrange(12))]
         calls += [dice.choice(every).log.start() for _ in range(dice.randrange(4))]
@@ -54,10 +39,25 @@ async def test_those_who_caught_up_agree(
         for _ in range(dice.randrange(6)):
             await asyncio.sleep(0)
         if dice.random() < 0.3:
-            harm()
+            harm(redis_server, dice.randrange(9), copied)
         await asyncio.gather(*tasks)
         if round_ % 10 == 9:
             await agreed(every, appended)
+
+
+def harm(server: RedisServer, kind: int, copied: dict[str, bytes | None]) -> None:
+    if kind == 0:
+        server.execute("FLUSHALL")
+    elif kind == 1:
+        server.execute("DEL", STREAM)
+    elif kind == 2:
+        server.execute("DEL", SNAPSHOT)
+    elif kind == 3:
+        copied.update(copy(server))
+    elif kind == 4:
+        restore(server, copied)
+    else:
+        server.execute("CLIENT", "KILL", "TYPE", "normal")
 
 
 def copy(server: RedisServer) -> dict[str, bytes | None]:
@@ -75,11 +75,21 @@ def restore(server: RedisServer, copied: dict[str, bytes | None]) -> None:
         pass
 
 
+async def caught_up(each: Follower) -> None:
+    """Connections that were killed while they were made count as an outage, of one short cool-down."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await each.log.catch_up()
+            except RedisUnavailable:
+                await eventually(lambda: each.redis.available)
+
+
 async def agreed(every: list[Follower], appended: list[tuple[int, int, bytes]]) -> None:
     # twice: a reader that finds its messages taken back begins another incarnation
     for _ in range(2):
         for each in every:
-            await each.log.catch_up()
+            await caught_up(each)
     places = {(each.log.incarnation, each.log.epoch) for each in every}
     assert len(places) == 1
     messages = every[0].fold.messages
