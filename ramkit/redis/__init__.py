@@ -6,7 +6,7 @@ await redis.execute("SET", b"page", b"…", "EX", 60)
 """
 
 from ramkit.redis.client import Redis
-from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
 from ramkit.redis.leases import Lease, Leases
 from ramkit.redis.log import Fold, Log
@@ -20,6 +20,7 @@ __all__ = [
     "Redis",
     "RedisBatch",
     "RedisOutage",
+    "RedisRefused",
     "RedisUnavailable",
     "Script",
 ]

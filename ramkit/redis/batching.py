@@ -180,7 +180,7 @@ def pack(commands: Iterable[Command]) -> bytes:
 def encode(arg: Any) -> bytes:
     """An argument's bytes. Bytes-like, str (UTF-8), int and float; anything else is a TypeError."""
     if isinstance(arg, (bytes, bytearray, memoryview)):
-        return bytes(arg)  # pyright: ignore[reportUnknownArgumentType]
+        return bytes(arg)  # pyright: ignore[reportUnknownArgumentType]  # a memoryview of anything
     if isinstance(arg, str):
         return arg.encode()
     if isinstance(arg, (int, float)) and not isinstance(arg, bool):

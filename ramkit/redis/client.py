@@ -11,7 +11,7 @@ from ramkit.redis.batching import Call, command, encode
 from ramkit.redis.cluster import Cluster
 from ramkit.redis.driver import FAILURES, Connection, ResponseError, call, drop
 from ramkit.redis.endpoint import Endpoint, Settings
-from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.follower import Follower
 from ramkit.redis.script import Script
 from ramkit.redis.urls import Opened, source
@@ -34,7 +34,7 @@ class Redis:
 
     It starts with the first call on the running loop; after ``aclose``, or on another loop, the next
     call starts it anew. Replies are bytes, integers, lists and None as RESP2 has them, whatever the
-    client's ``decode_responses``; an error reply raises redis-py's ``ResponseError``.
+    client's ``decode_responses``; an error reply raises RedisRefused.
     """
 
     def __init__(
@@ -175,8 +175,8 @@ class Redis:
                 wait = max(1, int(self.deadline * 500))
                 await connection.send_packed_command([command(b"WAIT", replicas, wait)], check_health=False)
                 confirmed: int = await connection.read_response(disable_decoding=True)
-        except ResponseError:
-            raise
+        except ResponseError as error:
+            raise RedisRefused(str(error)) from error
         except FAILURES as error:
             # whether it hangs for others too is for a call of theirs to find
             _ = self.get(keys[0])

@@ -28,7 +28,7 @@ from ramkit.redis.driver import (
     TryAgainError,
     drop,
 )
-from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
 
 __all__ = ["Endpoint", "Settings"]
@@ -244,8 +244,8 @@ class Endpoint:
     def _refused(self, call: Call, error: Exception) -> None:
         """An error reply: the call was not carried out; some errors say what to do instead."""
         call.tries += 1
-        if call.tries > TRIES or call.future.done():
-            call.fail(error)
+        if call.tries > TRIES:
+            call.fail(_wrapped(error))
         elif isinstance(error, NoScriptError) and call.script is not None:
             call.whole = True
             self._repeat.append(call)
@@ -255,7 +255,7 @@ class Endpoint:
             call.tries = max(call.tries, 2)
             self._repeat.append(call)
         else:
-            call.fail(error)
+            call.fail(_wrapped(error))
 
     def _broken(self, lane: _Lane, error: Exception) -> None:
         """The connection was lost under a batch. Reads are repeated once, nothing else is: it may
@@ -364,3 +364,12 @@ class Endpoint:
             failed += not call.future.done()
             call.fail(RedisUnavailable(reason))
         return failed
+
+
+def _wrapped(error: Exception) -> Exception:
+    """The seam at which redis-py's error replies become ours."""
+    if not isinstance(error, ResponseError):
+        return error
+    refused = RedisRefused(str(error))
+    refused.__cause__ = error
+    return refused

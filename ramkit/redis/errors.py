@@ -1,8 +1,8 @@
-"""The room's own error."""
+"""The room's own errors."""
 
 from ramkit.kernel.errors import Unavailable
 
-__all__ = ["RedisUnavailable"]
+__all__ = ["RedisRefused", "RedisUnavailable"]
 
 
 class RedisUnavailable(Unavailable):
@@ -18,3 +18,11 @@ class RedisUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class RedisRefused(RedisUnavailable):
+    """Redis answered with an error: out of memory, read-only, no permission, the wrong type.
+
+    The command was not carried out; the others of its batch are not concerned. redis-py's error is
+    its ``__cause__``.
+    """

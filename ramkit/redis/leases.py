@@ -8,7 +8,6 @@ from typing import Any
 from ramkit.kernel.clock import SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.redis.client import Redis
-from ramkit.redis.driver import ResponseError
 from ramkit.redis.errors import RedisUnavailable
 from ramkit.redis.follower import Entries
 from ramkit.redis.script import Script
@@ -86,7 +85,7 @@ class Leases:
                     woken = await future
             except TimeoutError:
                 continue
-            except (RedisUnavailable, ResponseError):
+            except RedisUnavailable:
                 return
             finally:
                 self._leave(key, future)
@@ -111,7 +110,7 @@ class Leases:
         keys = (self._prefix + lease.key, self.key)
         try:
             await self._redis.run(_RELEASE, keys, (lease.token, lease.key))
-        except (RedisUnavailable, ResponseError):
+        except RedisUnavailable:
             return
 
     # -- what the follower asks and brings --

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.redis.client import Redis
-from ramkit.redis.driver import ResponseError
 from ramkit.redis.errors import RedisUnavailable
 from ramkit.redis.follower import COUNT, Entries
 from ramkit.redis.script import Script
@@ -131,7 +130,7 @@ class Log:
     async def start(self) -> None:
         try:
             await self.catch_up()
-        except (RedisUnavailable, ResponseError):
+        except RedisUnavailable:
             return
 
     async def aclose(self) -> None:

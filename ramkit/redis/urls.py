@@ -1,6 +1,7 @@
 """From a URL, or from a client that the user has, to what connections are made of."""
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -60,16 +61,16 @@ def source(url: Any) -> Source:
 
 def _of_url(url: str) -> Source:
     try:
-        parts = urlsplit(url)
+        parts, hosts = _split(url)
         scheme, _, kind = parts.scheme.partition("+")
         if scheme not in ("redis", "rediss", "unix") or kind not in ("", "cluster", "sentinel"):
             raise ValueError(f"no such scheme: {parts.scheme or '(none)'}")
         if kind and scheme == "unix":
             raise ValueError("a cluster or Sentinel has no unix socket")
         if kind == "cluster":
-            return _cluster(parts, scheme)
+            return _cluster(parts, scheme, hosts)
         if kind == "sentinel":
-            return _sentinel(parts, scheme)
+            return _sentinel(parts, scheme, hosts)
         return _server(url, parts)
     except (ValueError, TypeError, RedisError, RedisClusterException, OSError) as error:
         raise ConfigurationError(_ARGUMENT, str(error)) from None
@@ -89,14 +90,23 @@ def _server(url: str, parts: SplitResult) -> Source:
     return Source(name=name, clustered=False, open=lambda: Opened(connect=connect))
 
 
-def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
-    hosts: list[tuple[str, int]] = []
-    for one in parts.netloc.rpartition("@")[2].split(","):
+def _split(url: str) -> tuple[SplitResult, list[str]]:
+    """The URL with the first of its hosts, and all of them: urlsplit takes no list with IPv6 in it."""
+    scheme, _, rest = url.partition("://")
+    netloc = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, listed = netloc.rpartition("@")
+    hosts = listed.split(",")
+    return urlsplit(f"{scheme}://{user}{at}{hosts[0]}{rest[len(netloc) :]}"), hosts
+
+
+def _addresses(hosts: Iterable[str], port: int) -> list[tuple[str, int]]:
+    addresses: list[tuple[str, int]] = []
+    for one in hosts:
         at = urlsplit(f"//{one}")
         if not at.hostname:
             raise ValueError("a host is missing")
-        hosts.append((unquote(at.hostname), at.port or port))
-    return hosts
+        addresses.append((unquote(at.hostname), at.port or port))
+    return addresses
 
 
 def _options(parts: SplitResult, scheme: str, host: tuple[str, int]) -> dict[str, Any]:
@@ -112,10 +122,10 @@ def _options(parts: SplitResult, scheme: str, host: tuple[str, int]) -> dict[str
     return options
 
 
-def _cluster(parts: SplitResult, scheme: str) -> Source:
+def _cluster(parts: SplitResult, scheme: str, listed: Iterable[str]) -> Source:
     if parts.path.strip("/") not in ("", "0"):
         raise ValueError("a cluster has database 0 only")
-    hosts = _hosts(parts, 6379)
+    hosts = _addresses(listed, 6379)
     options = _options(parts, scheme, hosts[0])
     options.pop("db", None)
 
@@ -133,13 +143,13 @@ def _cluster(parts: SplitResult, scheme: str) -> Source:
     return Source(name=",".join(f"{host}:{port}" for host, port in hosts), clustered=True, open=open_)
 
 
-def _sentinel(parts: SplitResult, scheme: str) -> Source:
+def _sentinel(parts: SplitResult, scheme: str, listed: Iterable[str]) -> Source:
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("a Sentinel URL names its primary: redis+sentinel://host:26379/mymaster/0")
     if db and not db.isdigit():
         raise ValueError(f"the database is a number, not {db!r}")
-    hosts = _hosts(parts, 26379)
+    hosts = _addresses(listed, 26379)
     options = _options(parts, scheme, hosts[0])
     credentials = [key for key in ("username", "password") if f"sentinel_{key}" in options]
     asking = {key: options.pop(f"sentinel_{key}") for key in credentials}
@@ -155,7 +165,10 @@ def _sentinel(parts: SplitResult, scheme: str) -> Source:
         pool = sentinel.master_for(service).connection_pool
         connect = connector(pool.connection_class, pool.connection_kwargs)
         connect()
-        return Opened(connect=connect, cluster=pool, closers=(sentinel.aclose,))
+        # redis-py 8.0 cannot close a Sentinel as a whole
+        return Opened(
+            connect=connect, cluster=pool, closers=tuple(each.aclose for each in sentinel.sentinels)
+        )
 
     open_()
     return Source(name=service, clustered=False, open=open_)

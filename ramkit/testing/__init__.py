@@ -7,3 +7,6 @@ The pytest plugin is found by itself; see ``ramkit.testing.plugin`` for its fixt
     with RedisServer.launch() as server:
         print(server.url)
 """
+
+#: The names are in its modules, so that each brings only what it needs.
+__all__: list[str] = []

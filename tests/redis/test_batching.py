@@ -72,7 +72,7 @@ async def test_one_key_that_many_want_is_read_once(
 
 
 async def test_error_reply_fails_its_own_command_only(redis_url: str, closing: Closing) -> None:
-    from redis.exceptions import ResponseError
+    from ramkit.redis import RedisRefused
 
     redis = closing(Redis(redis_url, deadline=5.0))
     await redis.execute("RPUSH", "list", "x")
@@ -85,9 +85,9 @@ async def test_error_reply_fails_its_own_command_only(redis_url: str, closing: C
         return_exceptions=True,
     )
     assert found[0] == b"OK"
-    assert isinstance(found[1], ResponseError)
+    assert isinstance(found[1], RedisRefused)
     assert found[2] is None
-    assert isinstance(found[3], ResponseError)
+    assert isinstance(found[3], RedisRefused)
     assert found[4] == 3
 
 

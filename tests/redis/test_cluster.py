@@ -106,7 +106,7 @@ async def test_one_node_hangs(redis_cluster: RedisCluster, closing: Closing, clo
     hung.pause()
     with pytest.raises(RedisUnavailable):
         await redis.get(keys[id(hung)])
-    assert redis.get(keys[id(hung)]).done()  # type: ignore[attr-defined]
+    assert redis.get(keys[id(hung)]).done()  # type: ignore[attr-defined]  # it is a future
     for node in others:
         assert await redis.get(keys[id(node)]) == b"v"
     assert redis.available

@@ -26,12 +26,12 @@ async def test_hung_server_costs_one_deadline_a_cooldown(
     outages = [event for event in events if isinstance(event, RedisOutage)]
     assert [event.failed for event in outages] == [2]
     at_once = [redis.get(b"k") for _ in range(100)]
-    assert all(call.done() for call in at_once)  # type: ignore[attr-defined]
+    assert all(call.done() for call in at_once)  # type: ignore[attr-defined]  # it is a future
     # the probe, and nobody else, waits
     clock.advance(1.0)
     assert redis.available
     probe, other = redis.get(b"k"), redis.get(b"k")
-    assert (probe.done(), other.done()) == (False, True)  # type: ignore[attr-defined]
+    assert (probe.done(), other.done()) == (False, True)  # type: ignore[attr-defined]  # it is a future
     with pytest.raises(RedisUnavailable):
         await probe
     assert not redis.available
@@ -52,7 +52,7 @@ async def test_cancelled_probe_leaves_room_for_the_next(
         await redis.get(b"k")
     redis_server.resume()
     clock.advance(1.0)
-    redis.get(b"k").cancel()  # type: ignore[attr-defined]
+    redis.get(b"k").cancel()  # type: ignore[attr-defined]  # it is a future
     await eventually(lambda: redis.available)
     assert await redis.get(b"k") == b"v"
 

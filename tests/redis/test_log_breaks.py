@@ -156,12 +156,12 @@ async def test_started_while_the_server_is_away(
 
 
 async def test_key_of_another_kind(redis_url: str, redis_server: RedisServer, closing: Closing) -> None:
-    from redis.exceptions import ResponseError
+    from ramkit.redis import RedisRefused
 
     redis_server.execute("SET", STREAM, "x")
     one = Follower(redis_url, closing)
     await one.log.start()
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RedisRefused, match="WRONGTYPE"):
         await one.log.append(b"m")
     redis_server.execute("DEL", STREAM)
     await one.log.append(b"m")

@@ -1,6 +1,7 @@
 """Each rule of the lint, by the smallest app or server that breaks it."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from typing import Any
@@ -300,7 +301,11 @@ async def test_an_offence_through_uvicorn_is_a_500_and_kept(caplog: pytest.LogCa
             await send(start((b"X-Upper", b"1")))
 
     lint = ASGILint(app)
+    # Other tests may have configured uvicorn's loggers not to propagate.
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
     async with served(lint, lifespan=True) as url, httpx.AsyncClient() as client:
         assert (await client.get(url)).status_code == 500
+    logger.removeHandler(caplog.handler)
     assert [error.rule for error in lint.errors] == ["header-case"]
     assert "header-case" in caplog.text

@@ -39,7 +39,8 @@ class Run:
     def __init__(self, folder: Path, suite: str, *options: str, **environment: str) -> None:
         (folder / "test_suite.py").write_text(SUITE + suite)
         (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-        inherited = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+        ours = ("PYTEST", "RAMKIT")
+        inherited = {name: value for name, value in os.environ.items() if not any(o in name for o in ours)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-rA", *options, str(folder)],
             stdout=subprocess.PIPE,

@@ -4,12 +4,10 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
-
 from ramkit.cache.core.entry import Entry, decode, encode
 from ramkit.cache.port import Fold
 from ramkit.kernel.clock import Clock
-from ramkit.kernel.errors import ConfigurationError, Unavailable
+from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.observers import Observer
 from ramkit.redis import Leases, Log, Redis
 
@@ -57,10 +55,7 @@ class RedisStore:
         return None
 
     async def get(self, key: bytes) -> Entry | None:
-        try:
-            data: bytes | None = await self.redis.get(self._key + key)
-        except ResponseError as error:
-            raise _refused(error) from error
+        data = await self.redis.get(self._key + key)
         return None if data is None else decode(data)
 
     async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
@@ -71,10 +66,7 @@ class RedisStore:
         else:
             milliseconds = max(1, math.ceil(min(ttl, _LONGEST) * 1000))
             command = (b"SET", self._key + key, data, b"PX", milliseconds)
-        try:
-            await self.redis.execute(*command)
-        except ResponseError as error:
-            raise _refused(error) from error
+        await self.redis.execute(*command)
 
     def log(self, fold: Fold) -> Log:
         if self._log is not None:
@@ -91,8 +83,3 @@ class RedisStore:
             await self._log.aclose()
         if self._own:
             await self.redis.aclose()
-
-
-def _refused(error: ResponseError) -> Unavailable:
-    """It answers, but will not do it: out of memory, a replica, loading its data."""
-    return Unavailable(f"Redis refused: {error}")
