@@ -45,6 +45,28 @@ async def test_nobody_reads_older_than_they_wrote(server, tmp_path):
     assert seen["HIT"] > 1000
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+async def test_nobody_does_for_long(server, tmp_path):
+    """As above, for minutes, with a Redis that hangs, forgets and drops its connections all the while."""
+    commands = [("CLIENT", "KILL", "TYPE", "normal"), ("FLUSHALL",), ("DEL", "rk:{log}:cache"), None]
+
+    async def trouble(clients):
+        for round_ in range(200):
+            enough = clients.seen["reads"] + 500
+            await reached(lambda enough=enough: clients.seen["reads"] >= enough)
+            command = commands[round_ % len(commands)]
+            if command is not None:
+                await asyncio.to_thread(server.execute, *command)
+                continue
+            server.pause()
+            enough = clients.seen["reads"] + 200
+            await reached(lambda enough=enough: clients.seen["reads"] >= enough)
+            server.resume()
+
+    await check_coherent(server, tmp_path, reads=1000, trouble=trouble)
+
+
 async def test_without_the_floor_some_do(server, tmp_path):
     """The same clients, with the floor left behind: so the test above can fail."""
 
