@@ -162,7 +162,7 @@ class Exchange:
         for name, _ in entry.headers:
             self.key = variant(key, name.split(b","), self.scope["headers"])
             found = await cache.find(self.key, floor)
-            if found is not None:
+            if found is not None and cache.state(found, floor) is not State.GONE:
                 return found
         return None
 
@@ -217,8 +217,8 @@ class Exchange:
         finally:
             responder.end()
             turn.abandon()
-            for name in scope.keys() - self.scope.keys():
-                self.scope[name] = scope[name]  # the route and the like, for the middlewares outside
+            # The route and the like, for the middlewares outside.
+            self.scope.update({name: value for name, value in scope.items() if name not in self.scope})
 
     def _render_scope(self, expired: Entry | None) -> WatchedScope:
         """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
