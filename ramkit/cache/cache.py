@@ -7,12 +7,13 @@ from urllib.parse import unquote, urlsplit
 
 from ramkit.cache.core import purging
 from ramkit.cache.core.entry import VARIANTS, Entry
-from ramkit.cache.core.keys import host_of
+from ramkit.cache.core.keys import host_of, select_query
 from ramkit.cache.core.purging import PurgeTable, Verdict
 from ramkit.cache.core.serving import State, can_be_validated, draw_refresh, state_of
 from ramkit.cache.events import CacheLookup, CachePurge
 from ramkit.cache.flight import Flights, Turn
 from ramkit.cache.memoize import Memoized, MemoizePolicy
+from ramkit.cache.policy import Rule
 from ramkit.cache.port import Store
 from ramkit.cache.purges import Purges
 from ramkit.kernel.clock import Clock, SystemClock
@@ -56,6 +57,9 @@ class Cache:
         self.spawn = self._tasks.spawn
         self.flights: Flights[Entry] = Flights(self.store.leases(), self.clock, self.spawn)
         self.purges = Purges(self.log, self.spawn)
+        self._rules: list[tuple[Rule, ...]] = []
+        #: the names of memoized functions, as they are in keys
+        self.memoized: set[str] = set()
 
     async def start(self) -> None:
         """Begin to follow the log. Does not fail because Redis is away."""
@@ -77,7 +81,8 @@ class Cache:
         stale and may be served while it is refreshed. ``replicas``: wait until so many replicas of Redis
         have it. Raises ``PurgeUnconfirmed`` when the log does not confirm it within the deadline.
         """
-        await self._purge([_name_of_url(each) for each in (url, *urls)], (), soft=soft, replicas=replicas)
+        names = [name for each in (url, *urls) for name in self._names_of_url(each)]
+        await self._purge(names, (), soft=soft, replicas=replicas)
 
     async def purge_groups(self, group: str, *groups: str, soft: bool = False, replicas: int = 0) -> None:
         """Purge whatever was stored in any of these groups. Costs the same whatever their size."""
@@ -86,12 +91,13 @@ class Cache:
         )
 
     async def purge_prefix(self, path: str, *, soft: bool = False, replicas: int = 0) -> None:
-        """Purge a path and all below it, by whole segments: ``/posts`` is not ``/postscript``."""
+        """Purge a path and all below it, by whole segments: ``/posts`` is not ``/postscript``. As in a URL,
+        what is not ASCII may be percent-encoded."""
         _check_path("path", path)
-        await self._purge([purging.prefix_name(path)], (), soft=soft, replicas=replicas)
+        await self._purge([purging.prefix_name(unquote(path))], (), soft=soft, replicas=replicas)
 
     async def purge_matching(self, pattern: str, *, soft: bool = False, replicas: int = 0) -> None:
-        """Purge the paths that match: ``*`` any run of characters, also over ``/``, ``?`` any one.
+        """Purge the decoded paths that match: ``*`` any run of characters, also over ``/``, ``?`` any one.
 
         A pattern is looked at with each entry that is older than it; 64 are kept, beyond that the
         oldest becomes a purge of everything that is older than it.
@@ -119,6 +125,28 @@ class Cache:
                 context.floor.bypass.add(self.name)
             if self.observers:
                 notify(self.observers, CachePurge(self.name, "confirmed" if confirmed else "unconfirmed"))
+
+    def adopt(self, rules: Iterable[Rule]) -> None:
+        """A middleware's rules, by which the query of a URL that is purged is read."""
+        self._rules.append(tuple(rules))
+
+    def _names_of_url(self, url: str) -> list[str]:
+        """The purge names of a URL, or of a path alone."""
+        if url.startswith("/") and not url.startswith("//"):
+            if "?" in url:
+                raise ValueError(
+                    f"url: {url!r} has a query but no host; a path alone is purged with every query"
+                )
+            return [purging.path_name(unquote(url))]
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"url: {url!r} is neither a path nor an http(s) URL")
+        authority = parts.netloc.rpartition("@")[2]
+        host = host_of(parts.scheme, authority.encode("ascii" if authority.isascii() else "idna"))
+        path, query = unquote(parts.path) or "/", parts.query.encode()
+        ruled = [next((rule for rule in rules if rule.matches(path)), None) for rules in self._rules]
+        queries = {query, *(select_query(query, rule) for rule in ruled if rule is not None)}
+        return [purging.url_name(parts.scheme, host, path, each.decode()) for each in sorted(queries)]
 
     # -- memoizing ----------------------------------------------------------------------------------
 
@@ -216,7 +244,10 @@ class Cache:
         try:
             newer = await self.store.get(key)
         except Unavailable:
-            newer = None
+            return turn
+        except BaseException:
+            turn.abandon()
+            raise
         if newer is None or newer.stored <= entry.stored or self.state(newer, None) is not State.FRESH:
             return turn
         turn.stored()
@@ -241,10 +272,9 @@ class Cache:
         if ttl <= 0:
             return False
         try:
-            await self.store.set(key, entry, ttl)
+            return await self.store.set(key, entry, ttl)
         except Unavailable:
             return False
-        return True
 
     def observed(self, result: str) -> None:
         """Tell the observers how a lookup ended."""
@@ -284,19 +314,3 @@ def _store_of(
 def _check_path(argument: str, path: str) -> None:
     if not path.startswith("/"):
         raise ValueError(f"{argument}: {path!r} must begin with '/'")
-
-
-def _name_of_url(url: str) -> str:
-    """The purge name of a URL, or of a path alone."""
-    if url.startswith("/") and not url.startswith("//"):
-        if "?" in url:
-            raise ValueError(f"url: {url!r} has a query but no host; a path alone is purged with every query")
-        return purging.path_name(unquote(url))
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"url: {url!r} is neither a path nor an http(s) URL")
-    host = host_of(
-        parts.scheme,
-        parts.netloc.rpartition("@")[2].encode("idna" if not parts.netloc.isascii() else "ascii"),
-    )
-    return purging.url_name(parts.scheme, host, unquote(parts.path) or "/", parts.query)

@@ -22,22 +22,36 @@ from ramkit.kernel.replies import problem
 if TYPE_CHECKING:
     from ramkit.cache.middleware import CacheMiddleware
 
-__all__ = ["Exchange"]
+__all__ = ["WATCHED", "Exchange"]
 
 _log = logging.getLogger("ramkit.cache")
+
+#: In the scope of a render: the caches that render.
+_RENDERING = "ramkit.cache.rendering"
 
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )
 #: Request fields that decide what may answer.
-_WATCHED = _CONDITIONAL | {
-    b"authorization",
-    b"cookie",
-    b"cache-control",
-    b"range",
-    b"content-length",
-    b"transfer-encoding",
-}
+#: Fields that tell who asks, beside Authorization and Cookie.
+IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
+#: Fields by which frameworks make something else of a GET.
+OVERRIDING = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+#: Request fields that decide what may answer; a request with none of them but Host takes the short way.
+_OTHERS = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"cookie",
+        b"cache-control",
+        b"range",
+        b"content-length",
+        b"transfer-encoding",
+    }
+)
+WATCHED = _CONDITIONAL | IDENTIFYING | OVERRIDING | _OTHERS
+#: What a later render of the same request does not inherit.
+_OF_A_RENDER = frozenset({"ramkit.context", _RENDERING})
 #: Seconds that a refresh in the background has: others may come to wait for it.
 _REFRESH = 60.0
 #: Seconds for which a response that was not to be shared keeps others from waiting for the next one.
@@ -51,8 +65,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "cache", "collapsed", "context", "key", "method", "middleware", "missed", "preconditions", "receive",
-        "scope", "send", "target", "watched",
+        "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
+        "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -68,14 +82,21 @@ class Exchange:
         self.middleware, self.cache = middleware, middleware.cache
         self.scope, self.receive, self.send = scope, receive, send
         self.target, self.key = target, target.key
-        self.watched = watched = scan(scope["headers"], _WATCHED)
+        self.watched = watched = scan(scope["headers"], WATCHED)
         self.method: str = scope["method"]
         self.context = RequestContext.of(scope)
         self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
         self.missed, self.collapsed = missed, False
+        self.expired: Entry | None = None
+        #: whether the app was handed a body with this GET
+        self.body = False
 
     async def run(self) -> None:
         """Answer the request."""
+        if self.cache in self.scope.get(_RENDERING, ()):
+            # This cache renders already, outside: what it would wait for here is itself.
+            await self.middleware.app(self.scope, self.receive, self.send)
+            return
         with self.context.active():
             cache, floor = self.cache, self.context.floor
             if self._unfit() or not (cache.settled(floor) or await cache.settle(floor)):
@@ -87,7 +108,7 @@ class Exchange:
                 if isinstance(taken, Turn):
                     if taken.late:
                         self.no_waiting()
-                    await self.render(taken, await self._expired())
+                    await self.render(taken)
                     return
                 self.collapsed, entry = True, taken
             if entry is not None:
@@ -97,28 +118,34 @@ class Exchange:
             elif self.method == "HEAD":
                 await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
             else:
-                await self.render(Turn(cache.flights, self.key), None)
+                await self.render(Turn(cache.flights, self.key))
 
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: ranges, GET with a body, an ambiguous host."""
+        """Requests that the cache has no part in: ranges, GET with a body or that stands for something
+        else, an ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
-        if body or b"range" in watched:
+        if body or b"range" in watched or watched.keys() & OVERRIDING:
             return True
         return len(find_all(self.scope["headers"], b"host")) > 1
 
-    def _personal(self) -> bool:
-        """Whether it says who is asking, so that few stored responses can answer it."""
-        rule = self.target.rule
-        return b"authorization" in self.watched or (
-            b"cookie" in self.watched and (rule is None or rule.cookies == "private")
-        )
+    def _identified(self) -> bool:
+        """Whether it says who asks, and its rule does not say that this is no matter."""
+        rule, watched = self.target.rule, self.watched
+        if rule is None:
+            return False
+        if b"cookie" in watched and rule.cookies == "private":
+            return True
+        return rule.identity == "private" and bool(watched.keys() & IDENTIFYING)
 
     def _sociable(self) -> bool:
         """Whether waiting for another request's render is likely to pay."""
-        if self._personal() or self._only_if_cached():
+        asked = self._asked()
+        if b"authorization" in self.watched or self._identified():
+            return False
+        if "only-if-cached" in asked or "no-store" in asked:
             return False
         return self.middleware.unshared.get(self.target.key, 0.0) <= self.cache.clock.monotonic()
 
@@ -134,23 +161,21 @@ class Exchange:
     # -- from the store ------------------------------------------------------------------------------
 
     async def _find(self) -> Entry | None:
-        """An entry that may answer this request, fresh or stale."""
+        """An entry that may answer this request, fresh or stale. One that has expired is remembered: it is
+        good for validation, and if the app fails."""
+        self.expired = None
         entry = await self._selected()
         if entry is None or not self._may_have(entry):
             return None
-        return entry if self.cache.state(entry, self.context.floor) in (State.FRESH, State.STALE) else None
-
-    async def _expired(self) -> Entry | None:
-        """An entry that is good for validation, or if the app fails."""
-        entry = await self._selected()
-        if entry is None or not self._may_have(entry):
-            return None
-        return entry if self.cache.state(entry, self.context.floor) is State.EXPIRED else None
+        state = self.cache.state(entry, self.context.floor)
+        if state is State.EXPIRED:
+            self.expired = entry
+        return entry if state in (State.FRESH, State.STALE) else None
 
     def _may_have(self, entry: Entry) -> bool:
         if b"authorization" in self.watched and not entry.flags & SHARED:
             return False
-        return not (entry.flags & BY_RULE and self._personal())
+        return not (entry.flags & BY_RULE and self._identified())
 
     async def _selected(self) -> Entry | None:
         """What is stored for this request, by Vary (RFC 9111 §4.1); not judged."""
@@ -203,22 +228,36 @@ class Exchange:
 
     # -- from the app --------------------------------------------------------------------------------
 
-    async def render(self, turn: Turn, expired: Entry | None) -> None:
-        """Have the app answer, storing what may be stored. ``expired`` is validated, or stands in for a
-        failure."""
+    async def render(self, turn: Turn) -> None:
+        """Have the app answer, storing what may be stored."""
+        try:
+            if not await self._render(turn, self.expired):
+                await self._render(turn, None)
+        finally:
+            turn.abandon()
+
+    async def _render(self, turn: Turn, expired: Entry | None) -> bool:
+        """False when the app answered 304 to another validator than it was asked with."""
         scope = self._render_scope(expired)
         responder = Responder(self, scope, turn, expired)
         try:
-            await self.middleware.app(scope, self.receive, responder)
+            await self.middleware.app(scope, self._receive, responder)
             await responder.finish()
         except Exception:
             if not await responder.failed():
                 raise
         finally:
             responder.end()
-            turn.abandon()
             # The route and the like, for the middlewares outside.
-            self.scope.update({name: value for name, value in scope.items() if name not in self.scope})
+            for name in scope.keys() - self.scope.keys() - _OF_A_RENDER:
+                self.scope[name] = scope.quietly(name)
+        return not responder.mismatched
+
+    async def _receive(self) -> Message:
+        message = await self.receive()
+        if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
+            self.body = True  # HTTP/2 needs no Content-Length for it (RFC 9113 §8.1.1)
+        return message
 
     def _render_scope(self, expired: Entry | None) -> WatchedScope:
         """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
@@ -229,7 +268,8 @@ class Exchange:
                 headers.append((b"if-none-match", etag))
             elif modified is not None:
                 headers.append((b"if-modified-since", modified))
-        return WatchedScope({**self.scope, "headers": headers}, self.context)
+        rendering = (*self.scope.get(_RENDERING, ()), self.cache)
+        return WatchedScope({**self.scope, "headers": headers, _RENDERING: rendering}, self.context)
 
     def _refresh(self, entry: Entry) -> None:
         if not self.cache.flights.flying(self.key):
@@ -240,7 +280,7 @@ class Exchange:
         turn = await self.cache.lead_refresh(self.key, entry)
         if turn is None:
             return
-        scope = {name: value for name, value in self.scope.items() if name != "ramkit.context"}
+        scope = {name: value for name, value in self.scope.items() if name not in _OF_A_RENDER}
         scope |= {
             "method": "GET",
             "headers": [pair for pair in scope["headers"] if pair[0] not in _CONDITIONAL],
@@ -248,11 +288,11 @@ class Exchange:
         scope["state"] = dict(scope.get("state", ()))
         nobody = _Nobody()
         again = Exchange(self.middleware, scope, nobody.receive, nobody.send, self.target)
-        again.key = self.key
+        again.key, again.expired = self.key, entry
         with again.context.active():
             try:
                 async with asyncio.timeout(_REFRESH):
-                    await again.render(turn, entry)
+                    await again.render(turn)
             except TimeoutError:
                 _log.warning("%s was not refreshed within %g s", self.target.path, _REFRESH)
 
@@ -277,7 +317,8 @@ class Exchange:
         """What is known of the request when its response begins, and again when it ends."""
         return Request(
             authorized=b"authorization" in self.watched,
-            cookies=b"cookie" in self.watched,
+            identified=self._identified(),
+            body=self.body,
             personal=self.context.personal,
             no_store="no-store" in self._asked(),
             rule=self.target.rule,

@@ -56,6 +56,10 @@ class Memoized:
             raise ConfigurationError("function", f"{function!r} is not an async function")
         self._cache, self._function, self._policy = cache, function, policy
         self._name = f"{function.__module__}.{function.__qualname__}"
+        if policy.key is None and function.__closure__ and self._name in cache.memoized:
+            # Made twice, around other values: their results must not meet.
+            raise ConfigurationError("key", f"another {self._name} is memoized already; give each its own")
+        cache.memoized.add(self._name)
         self._decoder: msgspec.msgpack.Decoder[Any] | None = None
         self._signature = inspect.signature(function)
         kinds = {parameter.kind for parameter in self._signature.parameters.values()}
@@ -64,8 +68,7 @@ class Memoized:
         functools.update_wrapper(self, function)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        # As a method: the instance is the first argument, and so part of the key.
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else _Bound(self, instance)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
         cache, call = self._cache, _Call(self._key(args, kwargs), args, kwargs)
@@ -96,9 +99,9 @@ class Memoized:
         if (not fresh or cache.log.now() >= entry.refresh_at) and not cache.flights.flying(call.key):
             cache.spawn(self._refresh(call, entry))
 
-    async def purge(self, *args: Any, soft: bool = False, **kwargs: Any) -> None:
+    async def purge(self, *args: Any, **kwargs: Any) -> None:
         """Purge the value of the call with these arguments."""
-        await self._cache.purge_names([_call_name(self._key(args, kwargs))], soft=soft)
+        await self._cache.purge_names([_call_name(self._key(args, kwargs))])
 
     async def _find(self, key: bytes, floor: Floor | None) -> Entry | None:
         entry = await self._cache.find(key, floor)
@@ -111,22 +114,24 @@ class Memoized:
         place = cache.log.incarnation, cache.log.epoch
         started = cache.clock.monotonic()
         try:
+            groups = self._groups(call)
             body = self._encode(await self._function(*call.args, **call.kwargs))
-            stored = await cache.keep(
-                call.key, self._entry(place, call, body, cache.clock.monotonic() - started)
-            )
-            if stored:
+            entry = self._entry(place, [_call_name(call.key), *groups], body)
+            entry.cost = cache.clock.monotonic() - started
+            if await cache.keep(call.key, entry):
                 turn.stored()
+            elif cache.state(entry, None) is State.GONE:
+                turn.abandon()  # purged while it was made: the next one knows of that
             else:
                 turn.unshared()
             return self._decode(body)
         except Exception:
-            entry = await self._on_error(call.key, floor)
-            if entry is None:
+            last = await self._on_error(call.key, floor)
+            if last is None:
                 turn.unshared()
                 raise
             turn.stored()
-            return self._decode(entry.body)
+            return self._decode(last.body)
         finally:
             turn.abandon()
 
@@ -144,10 +149,14 @@ class Memoized:
         if turn is not None:
             await self._render(turn, call, None)
 
-    def _entry(self, place: tuple[int, int], call: "_Call", body: bytes, cost: float) -> Entry:
+    def _groups(self, call: "_Call") -> list[str]:
+        groups = self._policy.groups
+        if callable(groups):
+            groups = check_names("groups", groups(*call.args, **call.kwargs))
+        return [purging.group_name(group) for group in groups]
+
+    def _entry(self, place: tuple[int, int], names: Iterable[str], body: bytes) -> Entry:
         policy, now = self._policy, self._cache.log.now()
-        groups = policy.groups(*call.args, **call.kwargs) if callable(policy.groups) else policy.groups
-        names = [_call_name(call.key), *map(purging.group_name, groups)]
         fresh_until = now + policy.ttl
         return Entry(
             *place,
@@ -157,7 +166,6 @@ class Memoized:
             fresh_until=fresh_until,
             revalidate_until=fresh_until + policy.stale_while_revalidate,
             error_until=fresh_until + policy.stale_if_error,
-            cost=cost,
             status=VALUE,
             body=body,
         )
@@ -176,7 +184,7 @@ class Memoized:
             bound.apply_defaults()
             said = (*bound.args, sorted(bound.kwargs.items())) if bound.kwargs else bound.args
         try:
-            encoded = msgspec.msgpack.encode((self._name, said))
+            encoded = msgspec.msgpack.encode((self._name, _told(said)))
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise TypeError(
                 f"{self._name}: its arguments make no key ({error}); give memoize key=…"
@@ -201,6 +209,36 @@ class _Call:
     key: bytes
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+class _Bound:
+    """A memoized method of one instance, which is its first argument, and so part of the key."""
+
+    def __init__(self, memoized: Memoized, instance: object) -> None:
+        self._memoized, self._instance = memoized, instance
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._memoized(self._instance, *args, **kwargs)
+
+    async def purge(self, *args: Any, **kwargs: Any) -> None:
+        """Purge the value of the call with these arguments."""
+        await self._memoized.purge(self._instance, *args, **kwargs)
+
+
+_PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
+
+
+def _told(value: Any) -> Any:
+    """The value with the names of its types, where msgspec would have two encode alike: a UUID is not
+    its string, a list no tuple, an Admin(1) no Guest(1)."""
+    kind: type = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in (list, tuple):
+        return [kind.__name__, [_told(each) for each in value]]
+    if kind is dict:
+        return ["dict", [[_told(name), _told(each)] for name, each in value.items()]]
+    return [f"{kind.__module__}.{kind.__qualname__}", value]
 
 
 def _call_name(key: bytes) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import VARIANTS, Entry
-from ramkit.cache.core.keys import Target, target_of, variant
+from ramkit.cache.core.keys import Target, variant
 from ramkit.cache.core.serving import age_of, head_of
-from ramkit.cache.exchange import Exchange
+from ramkit.cache.exchange import WATCHED, Exchange
 from ramkit.cache.policy import Rule, check_seconds
 from ramkit.cache.unsafe import forward_unsafe
 from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
@@ -15,12 +15,6 @@ from ramkit.kernel.lifespan import follow_lifespan
 
 __all__ = ["CacheMiddleware"]
 
-#: Request fields that decide about caching; a request with none but Host takes the short way.
-_WATCHED = frozenset(
-    {b"host", b"authorization", b"cookie", b"cache-control", b"pragma", b"range", b"content-length",
-     b"transfer-encoding", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since",
-     b"if-range"}
-)  # fmt: skip
 _ANSWERED = frozenset({"GET", "HEAD"})
 #: neither answered here nor a reason to purge (RFC 9110 §9.2.1)
 _SAFE = frozenset({"OPTIONS", "TRACE"})
@@ -60,7 +54,8 @@ class CacheMiddleware:
             raise ConfigurationError("max_body", f"{max_body!r} is no number of bytes")
         self.app, self.cache, self.max_body = app, cache, max_body
         self.max_wait = check_seconds("max_wait", max_wait)
-        self._targets: dict[tuple[str, bytes, str, bytes | None, bytes], Target] = {}
+        cache.adopt(self.rules)
+        self._targets: dict[tuple[str, bytes | None, str, str, bytes | None, bytes], Target] = {}
         self._table, self._waiting = cache.table, cache.purges.waiting
         self._peek, self._get = cache.store.peek, cache.store.get
         self._now, self._current, self._observers = cache.log.now, cache.log.current, cache.observers
@@ -75,17 +70,16 @@ class CacheMiddleware:
         headers: RawHeaders = scope["headers"]
         if type(headers) is not list:
             headers = scope["headers"] = list(headers)  # any iterable is legal; it is read more than once
-        host, plain = b"", "ramkit.context" not in scope
+        host, plain = None, "ramkit.context" not in scope
         for name, value in headers:
-            if name in _WATCHED:
-                if name != b"host" or host:
+            if name in WATCHED:
+                if name != b"host" or host is not None:
                     plain = False
                 else:
                     host = value
         try:
-            target = self._targets[
-                scope["scheme"], host, scope["path"], scope["raw_path"], scope["query_string"]
-            ]
+            path, raw, query = scope["path"], scope["raw_path"], scope["query_string"]
+            target = self._targets[scope["scheme"], host, scope["root_path"], path, raw, query]
         except KeyError:
             target = self._target(scope, host)
         missed = False
@@ -143,19 +137,14 @@ class CacheMiddleware:
         else:
             await forward_unsafe(self.app, self.cache, scope, receive, send)
 
-    def _target(self, scope: Scope, host: bytes) -> Target:
-        raw: bytes | None = scope.get("raw_path")
-        path: str = scope["path"]
+    def _target(self, scope: Scope, host: bytes | None) -> Target:
+        target = Target(scope, self.rules)
+        raw: bytes = scope.get("raw_path") or b""
         query: bytes = scope.get("query_string", b"")
-        target = target_of(scope, host or _server(scope), self.rules)
-        if len(path) + len(query) + len(host) <= _LONGEST:
+        path: str = scope["path"]
+        if host and len(path) + len(raw) + len(query) + len(host) <= _LONGEST:
             if len(self._targets) >= _TARGETS:
                 self._targets.clear()
-            self._targets[scope.get("scheme", ""), host, path, raw, query] = target
+            scheme, root = scope.get("scheme", ""), scope.get("root_path", "")
+            self._targets[scheme, host, root, path, scope.get("raw_path"), query] = target
         return target
-
-
-def _server(scope: Scope) -> bytes:
-    """HTTP/1.0 without Host: the server's own address."""
-    server = scope.get("server")
-    return f"{server[0]}:{server[1]}".encode("latin-1", "replace") if server else b""

@@ -98,9 +98,10 @@ class Store(Protocol):
         or if its bytes are damaged. Raises ``Unavailable`` when the server does not answer."""
         ...
 
-    async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
+    async def set(self, key: bytes, entry: Entry, ttl: float) -> bool:
         """Replace; the entry is gone after ``ttl`` seconds (> 0). An entry larger than the store
-        takes is not kept, and an older one of that key is gone. Raises ``Unavailable``."""
+        takes is not kept, and an older one of that key is gone. Whether it was kept. Raises
+        ``Unavailable``."""
         ...
 
     def log(self, fold: Fold) -> Log:

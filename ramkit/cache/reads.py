@@ -12,8 +12,8 @@ class WatchedScope(dict[str, Any]):
 
     Writing them does not count, so an authentication middleware inside is no reader. Neither is a
     session middleware that looks at its own session when the response starts: Starlette's session says
-    itself whether it was accessed. A copy of the scope sees no reads; an authenticated user in it
-    counts as read.
+    itself whether it was accessed. Of a copy of the scope no reads are seen; a user who was known
+    before the copy was made counts as read.
     """
 
     __slots__ = ("_context", "_session_read")
@@ -33,6 +33,10 @@ class WatchedScope(dict[str, Any]):
             self._note(name)
         return super().get(name, default)
 
+    def quietly(self, name: str) -> Any:
+        """A value, without its counting as read."""
+        return super().__getitem__(name)
+
     def _note(self, name: str) -> None:
         if name == "session":
             self._session_read = True
@@ -42,10 +46,20 @@ class WatchedScope(dict[str, Any]):
     def conclude(self) -> None:
         """Look at what was not seen being read."""
         session = super().get("session")
-        if getattr(session, "accessed", self._session_read):
+        # Starlette's middleware reads its session itself; one that is empty says nothing of anybody.
+        silent = hasattr(session, "accessed") and not session
+        if getattr(session, "accessed", False) or (self._session_read and not silent):
             self._context.personal = True
-        if getattr(super().get("user"), "is_authenticated", False):
+        if not _anonymous(super().get("user")):
             self._context.personal = True
+
+
+def _anonymous(user: Any) -> bool:
+    """Whether this is what authentication leaves for nobody; whatever else it is, it is somebody."""
+    try:
+        return user is None or user.is_authenticated is False
+    except (AttributeError, NotImplementedError):
+        return False
 
 
 _WHO = frozenset({"user", "auth", "session"})

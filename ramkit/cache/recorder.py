@@ -8,11 +8,12 @@ from ramkit.cache.core.conditional import make_etag
 from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import variant
-from ramkit.cache.core.serving import kept_headers, updated
+from ramkit.cache.core.serving import State, kept_headers, updated
 from ramkit.cache.core.storing import Facts, Refused, Storable, judge
 from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
 from ramkit.kernel.asgi import RawHeaders
+from ramkit.kernel.headers import well_formed
 
 if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
@@ -58,6 +59,8 @@ class Recorder:
         self.status, self.headers, self._now = status, headers, self._cache.log.now()
         self.facts = Facts(headers)
         reason = "trailers" if trailers else self._judge()
+        if reason is None and not well_formed(headers):
+            reason = "header"  # a server would refuse it, each time
         if reason is not None:
             self.refuse(reason)
         return reason
@@ -70,7 +73,7 @@ class Recorder:
         if groups_of(facts.listed.get(b"cache-groups", ())) is None:
             return "cache-groups"
         delay = self._cache.clock.monotonic() - self._begun
-        storable = judge(exchange.decision(), self.status, facts, now=self._now, delay=delay)
+        storable = judge(exchange.decision(), self.status, facts, now=self._cache.clock.time(), delay=delay)
         if isinstance(storable, Refused):
             return storable.reason
         self.storable = storable
@@ -79,9 +82,9 @@ class Recorder:
     def refuse(self, reason: str) -> None:
         """It is not stored: whoever waits for it waits no longer."""
         self.storable = None
-        self._turn.unshared()
-        if reason != "status":
+        if reason != "status" and self._turn.leading:
             self._exchange.no_waiting()
+        self._turn.unshared()
 
     async def store(self, body: bytes) -> None:
         """The body is whole."""
@@ -110,8 +113,10 @@ class Recorder:
         )
 
     async def again(self, expired: Entry) -> None:
-        """A stale entry stands in for a failure, for others, too."""
-        await self._cache.keep(self._exchange.key, expired)
+        """A stale entry stands in for a failure, for others, too, unless they have a newer one."""
+        newer = await self._cache.find(self._exchange.key, None)
+        if newer is None or newer.stored <= expired.stored:
+            await self._cache.keep(self._exchange.key, expired)
         self._turn.stored()
 
     def _entry(self, storable: Storable, body: bytes, flags: int) -> Entry:
@@ -142,25 +147,33 @@ class Recorder:
     async def _keep(self, entry: Entry) -> None:
         exchange, vary = self._exchange, self.storable.vary if self.storable is not None else ()
         key = exchange.target.key
+        vary = await self._remember_variant(entry, vary)
         if vary:
-            await self._remember_variant(entry, vary)
             key = variant(key, vary, exchange.scope["headers"])
-        if await self._cache.keep(key, entry):
+        kept, state = await self._cache.keep(key, entry), self._cache.state(entry, None)
+        if kept and state in (State.FRESH, State.STALE):
             self._turn.stored()
+        elif state is State.GONE:
+            self._turn.abandon()  # purged while it was rendered: the next one knows of that
         else:
-            self._turn.unshared()
+            self.refuse("not-kept")
 
-    async def _remember_variant(self, entry: Entry, vary: tuple[bytes, ...]) -> None:
-        """What a URL's responses vary by is kept under its primary key, the newest first."""
+    async def _remember_variant(self, entry: Entry, vary: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """What a URL's responses vary by is kept under its primary key, the newest first. A response
+        without Vary, where others have it, is for requests like this one (RFC 9111 §4.1)."""
         key, names = self._exchange.target.key, b",".join(vary)
         known = await self._cache.find(key, None)
         lists: list[bytes] = []
         until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
         if known is not None and known.status == VARIANTS:
             lists = [each for each, _ in known.headers]
+            if not vary and known.fresh_until > self._now:
+                return tuple(lists[0].split(b","))
             if lists[0] == names and known.fresh_until >= until:
-                return
+                return vary
             until = max(until, known.fresh_until)
+        if not vary:
+            return vary
         lists = [names, *(each for each in lists if each != names)][:_SPECIFICATIONS]
         marker = replace(
             entry,
@@ -171,3 +184,4 @@ class Recorder:
             fresh_until=until + _OUTLIVE,
         )
         await self._cache.keep(key, marker)
+        return vary

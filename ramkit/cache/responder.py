@@ -1,16 +1,19 @@
 """What becomes of the response to one render: passed on, and stored if it may be."""
 
+import asyncio
 import logging
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from ramkit.cache.answer import Answer
+from ramkit.cache.core.conditional import parse_etag, weak_match
 from ramkit.cache.core.entry import OWN_ETAG, SILENT, Entry
 from ramkit.cache.core.serving import browser_control
 from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.kernel.asgi import Message, RawHeaders, raw_headers
+from ramkit.kernel.headers import find
 
 if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
@@ -21,6 +24,10 @@ _log = logging.getLogger("ramkit.cache")
 
 #: Failures that a stale response may stand in for (RFC 5861 §4).
 _FAILURES = frozenset({500, 502, 503, 504})
+
+
+#: What a chunk takes beside its bytes, and how many are kept beyond what max_body pays for.
+_CHUNK, _CHUNKS = 64, 4096
 
 
 class Mode(Enum):
@@ -40,16 +47,9 @@ class Responder:
     """``send`` for one render."""
 
     __slots__ = (
-        "_answer",
-        "_cache",
-        "_exchange",
-        "_expired",
-        "_held",
-        "_mode",
-        "_parts",
-        "_recorder",
-        "_size",
-    )
+        "_answer", "_cache", "_exchange", "_expired", "_held", "_kept", "_mode", "_parts", "_recorder",
+        "_size", "mismatched",
+    )  # fmt: skip
 
     def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn, expired: Entry | None) -> None:
         self._exchange, self._cache, self._expired = exchange, exchange.cache, expired
@@ -58,11 +58,13 @@ class Responder:
         self._mode = Mode.WAITING
         self._held: Message = {}
         self._parts: list[bytes] = []
-        self._size = 0
+        self._size = self._kept = 0
+        #: the app answered 304 to a validator that it was not asked with
+        self.mismatched = False
 
     async def __call__(self, message: Message) -> None:
         kind, mode = message["type"], self._mode
-        if kind == "http.response.start":
+        if kind == "http.response.start" and mode is Mode.WAITING:
             await self._start(message)
         elif kind == "http.response.body" and mode in (Mode.HELD, Mode.STREAMED):
             await self._collect(message)
@@ -72,19 +74,21 @@ class Responder:
             await self._answer.send(message)
 
     async def finish(self) -> None:
-        """The app has returned."""
-        await self._give_up("incomplete")
+        """The app has returned, or raised: what is not whole by now never will be."""
+        await self._give_up(None)
         await self._answer.drain()
 
     async def failed(self) -> bool:
         """The app has raised: whether a stale response stood in."""
         expired, path = self._expired, self._exchange.target.path
-        if self._mode is not Mode.WAITING or expired is None:
+        if self._mode is not Mode.WAITING:
             await self.finish()
-        elif self._cache.pardon(expired, self._exchange.context.floor):
+        elif expired is not None and self._cache.pardon(expired, self._exchange.context.floor):
             _log.warning("%s failed; a stale response stands in", path, exc_info=True)
             await self._stand_in(expired, b"fwd=stale")
             return True
+        else:
+            self._recorder.refuse("status")
         return False
 
     def end(self) -> None:
@@ -110,6 +114,9 @@ class Responder:
         """Answer from the expired entry, if the app said 304 to its validator, or failed."""
         if status == 304 and not expired.flags & OWN_ETAG:
             self._mode = Mode.DROPPED
+            if not _same_etag(expired.headers, headers):
+                self.mismatched = True
+                return True
             entry = await self._recorder.validated(expired, headers)
             self._cache.observed("revalidated")
             await self._exchange.reply(
@@ -130,7 +137,14 @@ class Responder:
     async def _collect(self, message: Message) -> None:
         chunk, more = bytes(message.get("body", b"")), bool(message.get("more_body", False))
         held, length = self._mode is Mode.HELD, self._recorder.facts.length
+        if more and not chunk:
+            return
         self._size += len(chunk)
+        self._kept += len(chunk) + _CHUNK
+        if self._kept > self._exchange.middleware.max_body + _CHUNKS * _CHUNK:
+            await self._give_up("too-many-chunks")
+            await self._answer.send(message)
+            return
         if self._size > self._exchange.middleware.max_body:
             await self._give_up("too-large")
             await self._answer.send(message)
@@ -143,6 +157,8 @@ class Responder:
         if more and (not held or self._size < (length or 0)):
             if not held:
                 self._answer.put(message)
+                # What only sends would keep the loop to itself.
+                await asyncio.sleep(0)
             return
         body = b"".join(self._parts)
         # Stored before the last byte is sent: whoever has the response finds it in the cache.
@@ -153,14 +169,17 @@ class Responder:
             message = {"type": "http.response.body", "body": body, "more_body": more}
         await self._answer.send(message)
 
-    async def _give_up(self, reason: str) -> None:
-        """It is not kept after all: what was held back goes out, and the app waits for its client again."""
+    async def _give_up(self, reason: str | None) -> None:
+        """It is not kept after all: what was held back goes out, and the app waits for its client again.
+        Without a reason it was only broken off: the next one may be whole."""
         if self._mode not in (Mode.HELD, Mode.STREAMED):
             return
         held, self._mode = self._mode is Mode.HELD, Mode.PASSED
-        self._recorder.refuse(reason)
+        if reason is not None:
+            self._recorder.refuse(reason)
         if held:
-            await self._answer.send({**self._held, "headers": self._head(b"detail=" + reason.encode())})
+            detail = b"detail=" + (reason or "incomplete").encode()
+            await self._answer.send({**self._held, "headers": self._head(detail)})
             if self._parts:
                 await self._answer.send(
                     {"type": "http.response.body", "body": b"".join(self._parts), "more_body": True}
@@ -179,3 +198,12 @@ class Responder:
             (b"x-cache", b"MISS"),
             (b"cache-status", b"ramkit; fwd=%b; %b" % (fwd, cache_status)),
         ]
+
+
+def _same_etag(stored: RawHeaders, fresh: RawHeaders) -> bool:
+    """Whether a 304 is about what is stored (RFC 9111 §4.3.4): without an ETag it is taken to be."""
+    told, known = find(fresh, b"etag"), find(stored, b"etag")
+    if told is None or known is None:
+        return True
+    one, other = parse_etag(told), parse_etag(known)
+    return one is not None and other is not None and weak_match(one, other)

@@ -6,12 +6,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 from ramkit.cache.cache import Cache
 from ramkit.cache.core import purging
 from ramkit.cache.core.groups import groups_of
-from ramkit.cache.core.keys import host_of
+from ramkit.cache.core.keys import authority, host_of
 from ramkit.cache.core.storing import Facts
 from ramkit.cache.errors import PurgeUnconfirmed
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.context import RequestContext
-from ramkit.kernel.headers import find
 
 __all__ = ["forward_unsafe"]
 
@@ -40,7 +39,7 @@ async def forward_unsafe(app: ASGIApp, cache: Cache, scope: Scope, receive: Rece
 
 def _names(scope: Scope, facts: Facts) -> list[str]:
     scheme: str = scope.get("scheme", "http")
-    host = host_of(scheme, find(scope["headers"], b"host") or b"")
+    host = authority(scope)
     # All queries and both schemes of the path: more than the RFC asks for, as the state behind them is one.
     names = [purging.host_path_name(host, scope["path"])]
     for field in (b"location", b"content-location"):
@@ -57,7 +56,7 @@ def _names(scope: Scope, facts: Facts) -> list[str]:
 def _path_on(base: str, host: str, reference: bytes) -> str | None:
     """The path that a URI reference means, if it is on the same host; nobody purges another's (§4.4)."""
     try:
-        parts = urlsplit(urljoin(base, reference.decode("latin-1")))
+        parts = urlsplit(urljoin(base, reference.decode()))
         same = host_of(parts.scheme, parts.netloc.encode("latin-1")) == host
     except ValueError:
         return None

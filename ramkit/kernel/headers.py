@@ -5,11 +5,21 @@ and ``asgi.raw_headers`` brings an app's responses to it. There is no dict of al
 would lose the second Set-Cookie.
 """
 
+import re
 from collections.abc import Container, Iterable
 
 from ramkit.kernel.asgi import RawHeaders
 
-__all__ = ["find", "find_all", "replace", "scan", "without"]
+__all__ = ["find", "find_all", "replace", "scan", "well_formed", "without"]
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: RFC 9110 §5.5: no CR, LF, NUL or other control character but the tab
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+def well_formed(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether these would survive as header fields (RFC 9110 §5.1, §5.5)."""
+    return all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers)
 
 
 def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

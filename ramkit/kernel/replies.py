@@ -1,19 +1,15 @@
 """Replies of our own: problem details (RFC 9457), sent without a framework."""
 
 import json
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.headers import well_formed
 
 __all__ = ["Reply", "problem"]
-
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: RFC 9110 §5.5: no CR, LF, NUL or other control character but the tab
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 #: Fields that a status must come with (RFC 9110 §15.5.2, §15.5.6, §15.5.8, §15.5.22).
 _REQUIRED = {401: b"www-authenticate", 405: b"allow", 407: b"proxy-authenticate", 426: b"upgrade"}
@@ -36,9 +32,9 @@ class Reply:
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
         self.status, self.body = status, body
         self.headers: RawHeaders = [(name.lower(), value) for name, value in headers]
-        for name, value in self.headers:
-            if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
-                raise ConfigurationError("headers", f"{name!r}: {value!r} is no header field")
+        for pair in self.headers:
+            if not well_formed([pair]):
+                raise ConfigurationError("headers", f"{pair[0]!r}: {pair[1]!r} is no header field")
         self.headers.append((b"content-length", b"%d" % len(body)))
 
     def messages(self, method: str = "GET") -> list[Message]:

@@ -91,7 +91,9 @@ def test_initial_age(headers, delay, expected):
 
 
 def judged(rule=None, status=200, **headers):
-    request = Request(authorized=False, cookies=False, personal=False, no_store=False, rule=rule)
+    request = Request(
+        authorized=False, identified=False, body=False, personal=False, no_store=False, rule=rule
+    )
     return judge(request, status, facts(**headers), now=NOW, delay=0)
 
 
@@ -113,7 +115,7 @@ def test_what_is_stored_and_until_when():
     st.lists(st.binary(max_size=8), min_size=3, max_size=3),
 )
 def test_keys_tell_parts_apart(one, two):
-    keys = [primary("http", host.decode("latin-1"), path, query) for host, path, query in (one, two)]
+    keys = [primary("http", host.decode("latin-1"), [path], query) for host, path, query in (one, two)]
     assert (keys[0] == keys[1]) == (one == two)
 
 

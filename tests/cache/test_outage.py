@@ -7,10 +7,11 @@ import pytest
 
 from ramkit.cache import Cache, CacheMiddleware, CachePurge, PurgeUnconfirmed, RedisStore, Rule
 from ramkit.cache.core.entry import encode
+from ramkit.cache.core.keys import Target
 from ramkit.cache.core.purging import group_name, slot
 from ramkit.kernel.context import RequestContext
 from tests.cache.test_coherence import reached
-from tests.cache.wire import Origin, ask, cacheable
+from tests.cache.wire import Origin, ask, cacheable, scope_of
 
 
 @pytest.fixture
@@ -117,8 +118,7 @@ async def test_purging_a_million_costs_what_purging_ten_does(redis_url, redis_se
     app = CacheMiddleware(Origin(), cache=cache, rules=[Rule("/*", groups=["few"])])
     for number in range(10):
         await ask(app, f"/{number}")
-    target = app._target({"type": "http", "path": "/1", "scheme": "http"}, b"h.test")
-    entry = await cache.store.get(target.key)
+    entry = await cache.store.get(Target(scope_of("/1"), app.rules).key)
     entry.slots = (slot(group_name("many")),)
     await fill(redis_server, encode(entry))
     await cache.purge_groups("none")  # the first one loads the script

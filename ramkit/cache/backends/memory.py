@@ -56,17 +56,18 @@ class MemoryStore:
             return None
         return self.peek(key)
 
-    async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
-        self.put(key, entry, ttl)
+    async def set(self, key: bytes, entry: Entry, ttl: float) -> bool:
+        return self.put(key, entry, ttl)
 
-    def put(self, key: bytes, entry: Entry, ttl: float) -> None:
+    def put(self, key: bytes, entry: Entry, ttl: float) -> bool:
         """``set``, for those who cannot wait."""
         size = entry.size + OVERHEAD
         if size > self.max_bytes // _SHARE:
             self._sieve.drop(key)
-            return
+            return False
         now = self._monotonic()
         self._sieve.put(key, entry, size, now + ttl, now)
+        return True
 
     def log(self, fold: Fold) -> "LocalLog":
         if self._log is not None:

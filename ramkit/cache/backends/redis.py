@@ -58,7 +58,7 @@ class RedisStore:
         data = await self.redis.get(self._key + key)
         return None if data is None else decode(data)
 
-    async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
+    async def set(self, key: bytes, entry: Entry, ttl: float) -> bool:
         data = encode(entry)
         command: tuple[bytes | int, ...]
         if len(data) > self.max_entry:
@@ -67,6 +67,7 @@ class RedisStore:
             milliseconds = max(1, math.ceil(min(ttl, _LONGEST) * 1000))
             command = (b"SET", self._key + key, data, b"PX", milliseconds)
         await self.redis.execute(*command)
+        return len(data) <= self.max_entry
 
     def log(self, fold: Fold) -> Log:
         if self._log is not None:

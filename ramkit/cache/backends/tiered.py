@@ -36,9 +36,9 @@ class TieredStore:
             self.local.put(key, entry, ttl)
         return entry
 
-    async def set(self, key: bytes, entry: Entry, ttl: float) -> None:
+    async def set(self, key: bytes, entry: Entry, ttl: float) -> bool:
         try:
-            await self.shared.set(key, entry, ttl)
+            return await self.shared.set(key, entry, ttl)
         finally:
             self.local.put(key, entry, ttl)
 

@@ -57,7 +57,11 @@ class Entry:
     def size(self) -> int:
         """Bytes that it takes in process, about."""
         return (
-            600 + len(self.body) + sum(len(n) + len(v) + 120 for n, v in self.headers) + 8 * len(self.slots)
+            600
+            + len(self.body)
+            + 4 * len(self.subject)
+            + sum(len(n) + len(v) + 120 for n, v in self.headers)
+            + 8 * len(self.slots)
         )
 
 

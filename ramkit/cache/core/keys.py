@@ -1,14 +1,17 @@
 """Under what a response is kept: the primary key and the secondary key of Vary (RFC 9111 §2, §4.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote, unquote_plus
+from urllib.parse import unquote_plus
 
 from ramkit.cache.policy import Rule
+from ramkit.kernel.headers import find
 
-__all__ = ["Target", "host_of", "primary", "select_query", "target_of", "variant", "vary_names"]
+__all__ = ["Target", "authority", "host_of", "primary", "select_query", "variant", "vary_names"]
 
+#: Fields that Vary may name.
+_VARY = 64
 _DEFAULT_PORT = {"http": b":80", "https": b":443"}
 
 
@@ -17,23 +20,28 @@ class Target:
 
     __slots__ = ("host", "key", "path", "query", "rule", "scheme")
 
-    def __init__(
-        self, scheme: str, host: str, path: str, raw_path: bytes, query: bytes, rule: Rule | None
-    ) -> None:
-        self.scheme, self.host, self.path, self.rule = scheme, host, path, rule
-        selected = select_query(query, rule) if rule is not None else query
+    def __init__(self, scope: Any, rules: Sequence[Rule]) -> None:
+        self.scheme: str = scope.get("scheme", "http")
+        self.host = authority(scope)
+        self.path: str = scope["path"]
+        self.rule = next((rule for rule in rules if rule.matches(self.path)), None)
+        query: bytes = scope.get("query_string", b"")
+        selected = select_query(query, self.rule) if self.rule is not None else query
         self.query = selected.decode("latin-1")
-        self.key = primary(scheme, host, raw_path, selected)
+        # The raw path tells /a%2Fb from /a/b; a middleware outside may have changed the path, or where
+        # the app is mounted, and left it.
+        raw: bytes = scope.get("raw_path") or b""
+        paths = raw.partition(b"?")[0], _bytes(self.path), _bytes(scope.get("root_path", ""))
+        self.key = primary(self.scheme, self.host, paths, selected)
 
 
-def target_of(scope: Any, host: bytes, rules: Sequence[Rule]) -> Target:
-    """The target of an HTTP scope. The path's raw bytes are the key: ``/a%2Fb`` is not ``/a/b``."""
-    path: str = scope["path"]
-    raw: bytes | None = scope.get("raw_path")
-    raw_path = raw.split(b"?", 1)[0] if raw is not None else quote(path, safe="/").encode("ascii")
-    rule = next((rule for rule in rules if rule.matches(path)), None)
+def authority(scope: Any) -> str:
+    """The host that a request is for; without Host (HTTP/1.0) the server's own address."""
     scheme: str = scope.get("scheme", "http")
-    return Target(scheme, host_of(scheme, host), path, raw_path, scope.get("query_string", b""), rule)
+    host = find(scope["headers"], b"host")
+    if not host and (server := scope.get("server")):
+        host = f"{server[0]}:{server[1]}".encode("latin-1", "replace")
+    return host_of(scheme, host or b"")
 
 
 def host_of(scheme: str, host: bytes) -> str:
@@ -41,9 +49,13 @@ def host_of(scheme: str, host: bytes) -> str:
     return host.lower().removesuffix(_DEFAULT_PORT.get(scheme, b":")).decode("latin-1")
 
 
-def primary(scheme: str, host: str, raw_path: bytes, query: bytes) -> bytes:
+def primary(scheme: str, host: str, paths: Iterable[bytes], query: bytes) -> bytes:
     """16 bytes; the parts are told apart by their lengths."""
-    return _digest(b"response", scheme.encode(), host.encode("latin-1"), raw_path, query)
+    return _digest(b"response", scheme.encode(), host.encode("latin-1"), *paths, query)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def select_query(query: bytes, rule: Rule) -> bytes:
@@ -67,22 +79,25 @@ def _named(name: str, pattern: str) -> bool:
 
 
 def vary_names(values: Iterable[bytes]) -> tuple[bytes, ...] | None:
-    """The field names of Vary, sorted; None for ``*``, which no request matches."""
+    """The field names of Vary, sorted; None for ``*``, which no request matches, and for more than anybody
+    means."""
     names = {name.strip().lower() for value in values for name in value.split(b",")} - {b""}
-    return None if b"*" in names else tuple(sorted(names))
+    return None if b"*" in names or len(names) > _VARY else tuple(sorted(names))
 
 
-def variant(key: bytes, names: Iterable[bytes], headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def variant(key: bytes, names: Collection[bytes], headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """16 bytes: the primary key with what the request says in the fields that Vary names.
 
     Lines of one field are joined, and space around commas does not count (§4.1).
     """
-    pairs = list(headers)
+    said: dict[bytes, list[bytes]] = {}
+    for field, value in headers:
+        if field in names:
+            said.setdefault(field, []).append(value)
     parts = [b"variant", key]
     for name in names:
-        lines = [value for field, value in pairs if field == name]
-        normal = b",".join(part.strip() for part in b",".join(lines).split(b","))
-        parts += (name, b"+" + normal if lines else b"-")
+        normal = b",".join(part.strip() for part in b",".join(said.get(name, ())).split(b","))
+        parts += (name, b"+" + normal if name in said else b"-")
     return _digest(*parts)
 
 

@@ -94,10 +94,17 @@ def _segments(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment][:MAX_DEPTH]
 
 
-@lru_cache(16_384)
 def slot(name: str) -> int:
     """The slot of a name, the same in every process."""
+    return _remembered(name) if len(name) <= 256 else _slot(name)
+
+
+def _slot(name: str) -> int:
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=2).digest(), "big")
+
+
+#: of names of a bounded length: what a client makes up must not stay
+_remembered = lru_cache(16_384)(_slot)
 
 
 # -- messages ---------------------------------------------------------------------------------------------

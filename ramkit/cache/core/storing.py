@@ -55,7 +55,10 @@ class Request:
     """What the decision needs to know of the request and of who it was rendered for."""
 
     authorized: bool
-    cookies: bool
+    #: Cookie, or another field that tells who asks
+    identified: bool
+    #: a body came with the GET: it is no part of the key
+    body: bool
     personal: bool
     no_store: bool
     rule: Rule | None
@@ -83,7 +86,8 @@ class Storable:
 def judge(request: Request, status: int, facts: Facts, *, now: float, delay: float) -> Storable | Refused:
     """Whether a shared cache stores the response to this GET.
 
-    ``now``: when its head arrived, in seconds since the epoch; ``delay``: seconds since the request.
+    ``now``: seconds since the epoch by the clock that Date and Expires are written by; ``delay``: seconds
+    since the request.
     """
     reason = _refusal(request, status, facts)
     if reason is not None:
@@ -107,6 +111,8 @@ def _refusal(request: Request, status: int, facts: Facts) -> str | None:
     control = facts.control
     if request.no_store or "no-store" in control:  # §5.2.1.5, §5.2.2.5
         return "no-store"
+    if request.body:
+        return "body"
     if status >= 500 or status < 200 or status in _NEVER_STATUS or b"content-range" in facts.single:
         return "status"
     if "private" in control:  # §5.2.2.7
@@ -130,8 +136,8 @@ def _by_rule(
         return Refused("no-lifetime")
     if status not in _BY_RULE_STATUS:
         return Refused("status")
-    if request.cookies and rule.cookies == "private":
-        return Refused("cookie")
+    if request.identified:
+        return Refused("identity")
     silent = 0 if b"cache-control" in facts.listed else SILENT
     revalidate, error = rule.stale_while_revalidate, rule.stale_if_error
     if _must_revalidate(facts):
