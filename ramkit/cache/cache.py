@@ -1,5 +1,7 @@
 """The cache itself: a store, its log of purges, and what both say of an entry."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -23,6 +25,8 @@ from ramkit.kernel.lifespan import LoopBound
 from ramkit.kernel.observers import Observer, notify, observers_of
 
 __all__ = ["Cache"]
+
+_log = logging.getLogger("ramkit.cache")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +61,9 @@ class Cache:
         self.spawn = self._tasks.spawn
         self.flights: Flights[Entry] = Flights(self.store.leases(), self.clock, self.spawn)
         self.purges = Purges(self.log, self.spawn)
+        #: the furthest floor ahead of the log after which everything was purged
+        self._repaired = (0, 0)
+        self._repairing = False
         self._rules: list[tuple[Rule, ...]] = []
         #: the names of memoized functions, as they are in keys
         self.memoized: set[str] = set()
@@ -66,7 +73,16 @@ class Cache:
         await self.log.start()
 
     async def aclose(self) -> None:
-        """End what runs in the background and close what this cache opened. Usable again afterwards."""
+        """Send the purges that wait, end what runs in the background and close what this cache opened.
+        Usable again afterwards."""
+        if self.purges.waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_TRY):
+                    await self.purges.flush()
+        if self.purges.waiting:
+            _log.error(
+                "%d purges were never confirmed: what they are of may be served", len(self.purges.waiting)
+            )
         await self._tasks.aclose()
         await self.store.aclose()
 
@@ -186,30 +202,38 @@ class Cache:
         """Make this process able to judge entries for that floor; False when it cannot be done."""
         if floor is not None and self.name in floor.bypass:
             return False
-        if self.purges.waiting and not await self.purges.flush():
-            return False
         try:
-            if not self.log.current() or (floor is not None and self._below(floor)):
-                await self.log.catch_up()
-            if floor is not None and self._below(floor):
-                await self._repair(floor)
-        except Unavailable:
+            async with asyncio.timeout(_SETTLE):
+                if self.purges.waiting and not await self.purges.flush():
+                    return False
+                if not self.log.current() or (floor is not None and self._below(floor)):
+                    await self.log.catch_up()
+                return floor is None or not self._below(floor) or await self._repair(floor)
+        except (Unavailable, TimeoutError):
             return False
-        return True
 
     def _below(self, floor: Floor) -> bool:
         wanted = floor.epochs.get(self.name)
         return wanted is not None and (wanted[0] != self.log.incarnation or wanted[1] > self.log.epoch)
 
-    async def _repair(self, floor: Floor) -> None:
+    async def _repair(self, floor: Floor) -> bool:
         """The log has been read and the floor is still not in it: the log has lost something.
 
         Of another incarnation, it was lost as a whole, with all that was rendered before. Ahead in this
         one, its tail was: then everything stored counts as purged.
         """
-        if floor.epochs[self.name][0] == self.log.incarnation:
-            await self.log.append(purging.message((), patterns=("*",)))
-        floor.raise_epoch(self.name, self.log.incarnation, self.log.epoch)
+        place = floor.epochs[self.name]
+        if place[0] == self.log.incarnation and place > self._repaired:
+            if self._repairing:
+                return False
+            self._repairing = True
+            try:
+                await self.log.append(purging.message((), patterns=("*",)))
+                self._repaired = place
+            finally:
+                self._repairing = False
+        floor.epochs[self.name] = self.log.incarnation, self.log.epoch
+        return True
 
     def judge(self, entry: Entry, floor: Floor | None) -> Verdict:
         """What the log says of an entry, for a request with that floor."""
@@ -282,6 +306,10 @@ class Cache:
             notify(self.observers, CacheLookup(self.name, result))
 
 
+#: Seconds that a request waits until this process has heard what it has to; it then does without.
+_SETTLE = 0.2
+#: Seconds that closing waits for purges that are not confirmed.
+_LAST_TRY = 1.0
 #: Seconds for which a stale entry stands in for failures before the next try.
 _ERROR_PAUSE = 1.0
 #: Seconds that a response with a validator is kept beyond its use, because a 304 makes it fresh again.

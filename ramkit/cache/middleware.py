@@ -120,7 +120,7 @@ class CacheMiddleware:
         if entry.checked != self._table.version or entry.status < 200:
             return None
         now = self._now()
-        if now >= entry.refresh_at:  # expired, or due for a refresh
+        if not entry.stored <= now < entry.refresh_at:  # expired, due for a refresh, or from the future
             return None
         if now >= entry.head_until:
             age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)

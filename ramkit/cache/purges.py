@@ -44,10 +44,10 @@ class Purges:
 
     async def flush(self) -> bool:
         """Try to send all that wait; whether none is left. Concurrent calls share one try."""
-        if self._flushing is None:
-            self._flushing = asyncio.ensure_future(self._flush())
-            self._flushing.add_done_callback(self._flushed)
-        return await asyncio.shield(self._flushing)
+        flushing = self._flushing
+        if flushing is None or flushing.done() or flushing.get_loop() is not asyncio.get_running_loop():
+            flushing = self._flushing = asyncio.ensure_future(self._flush())
+        return await asyncio.shield(flushing)
 
     async def _flush(self) -> bool:
         try:
@@ -59,9 +59,6 @@ class Purges:
         except Unavailable:
             return False
         return True
-
-    def _flushed(self, _: object) -> None:
-        self._flushing = None
 
     def _queue(self, message: bytes) -> None:
         self.waiting.append(message)

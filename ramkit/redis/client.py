@@ -81,6 +81,8 @@ class Redis:
     def get(self, key: bytes) -> Awaitable[bytes | None]:
         """A string's value, None if there is none. The reads of a turn go out as one MGET, for which
         a key that holds no string has no value."""
+        if type(key) is not bytes:
+            raise TypeError(f"a key is bytes, not {key!r}")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes | None] = loop.create_future()
         target = self._target if loop is self._loop else None

@@ -58,6 +58,10 @@ class Settings:
     observers: tuple[Observer, ...] = ()
 
 
+#: kinds of refusal that are logged
+_KINDS = 32
+
+
 class _Lane:
     __slots__ = ("batch", "idle", "task")
 
@@ -92,6 +96,7 @@ class Endpoint:
         self._lanes: list[_Lane] = []
         self._idle: list[_Lane] = []
         self._dropped: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
         self._waking = False
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
@@ -245,7 +250,7 @@ class Endpoint:
         """An error reply: the call was not carried out; some errors say what to do instead."""
         call.tries += 1
         if call.tries > TRIES:
-            call.fail(_wrapped(error))
+            self._refuse(call, error)
         elif isinstance(error, NoScriptError) and call.script is not None:
             call.whole = True
             self._repeat.append(call)
@@ -255,7 +260,15 @@ class Endpoint:
             call.tries = max(call.tries, 2)
             self._repeat.append(call)
         else:
-            call.fail(_wrapped(error))
+            self._refuse(call, error)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        """Fail a call, and tell the operator the first time that Redis says such a thing."""
+        kind = str(error).partition(" ")[0]
+        if kind not in self._told and len(self._told) < _KINDS:
+            self._told.add(kind)
+            _log.warning("Redis at %s refuses: %s", self.name, error)
+        call.fail(_wrapped(error))
 
     def _broken(self, lane: _Lane, error: Exception) -> None:
         """The connection was lost under a batch. Reads are repeated once, nothing else is: it may

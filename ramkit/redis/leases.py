@@ -50,6 +50,7 @@ class Leases:
         self._redis = redis
         self._ttl = ttl
         self._held: set[Lease] = set()
+        self._disowning: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._waiting: dict[bytes, set[asyncio.Future[bool]]] = {}
 
@@ -57,7 +58,15 @@ class Leases:
         """The lease, or None while someone else holds it. Raises RedisUnavailable."""
         token = secrets.token_bytes(16)
         ttl = int(self._ttl * 1000)
-        if not await self._redis.run(_ACQUIRE, (self._prefix + key,), (token, ttl)):
+        try:
+            got = await self._redis.run(_ACQUIRE, (self._prefix + key,), (token, ttl))
+        except BaseException:
+            # It may be carried out all the same, or have been: nobody else should wait for nobody.
+            disowning = asyncio.get_running_loop().create_task(self._disown(key, token))
+            self._disowning.add(disowning)
+            disowning.add_done_callback(self._disowning.discard)
+            raise
+        if not got:
             return None
         lease = Lease(self, key, token)
         self._held.add(lease)
@@ -79,9 +88,11 @@ class Leases:
             self._waiting.setdefault(key, set()).add(future)
             try:
                 left: int = await self._redis.run(_AWAIT, (self._prefix + key,))
-                if left < 0:
+                if left == -2:
                     return
-                async with asyncio.timeout(min(remaining, left / 1000 + 0.001)):
+                # a key without a time to live is nobody's doing here: look again from time to time
+                bound = left / 1000 + 0.001 if left >= 0 else self._ttl
+                async with asyncio.timeout(min(remaining, bound)):
                     woken = await future
             except TimeoutError:
                 continue
@@ -93,11 +104,27 @@ class Leases:
     async def aclose(self) -> None:
         """Stop renewing and listening; leases still held run out."""
         self._redis.follower.forget(self)
-        task, self._renewing = self._renewing, None
+        ending = [*self._disowning, *([self._renewing] if self._renewing is not None else ())]
+        self._renewing = None
         self._held.clear()
-        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        self._disowning.clear()
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in ending if not task.done() and task.get_loop() is loop]
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _disown(self, key: bytes, token: bytes) -> None:
+        """Give back what may be had without knowing it, until it would have run out by itself."""
+        keys, until = (self._prefix + key, self.key), _now() + 2 * self._ttl
+        while _now() < until:
+            try:
+                if await self._redis.run(_RELEASE, keys, (token, key)):
+                    return
+            except RedisUnavailable:
+                pass
+            await asyncio.sleep(self._ttl / 8)
 
     async def give_up(self, lease: Lease) -> None:
         """What ``Lease.release`` does."""

@@ -172,6 +172,8 @@ class Log:
 
     async def _read_after_now(self) -> None:
         """One read at a time; who comes while one is under way shares the next."""
+        if not self._redis.available:
+            raise RedisUnavailable("Redis did not answer a moment ago")
         loop = asyncio.get_running_loop()
         pending = self._pending
         if pending is None or pending.done() or pending.get_loop() is not loop:
@@ -180,7 +182,11 @@ class Log:
                 reading = None
             pending = self._pending = loop.create_task(self._flight(reading))
             pending.add_done_callback(_seen)
-        await asyncio.shield(pending)
+        # Neither does who is cancelled cancel the read, nor the other way round.
+        await asyncio.wait([pending])
+        if pending.cancelled():
+            raise RedisUnavailable("the log was closed")
+        pending.result()
 
     async def _flight(self, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
@@ -232,7 +238,7 @@ class Log:
             if epoch <= self.epoch:
                 continue
             message = dict(zip(fields[::2], fields[1::2], strict=True))
-            if b"p" not in message or _epoch(message[b"p"]) != self.epoch:
+            if b"p" not in message or b"m" not in message or _epoch(message[b"p"]) != self.epoch:
                 return False
             self._apply(epoch, message[b"m"])
         return True

@@ -31,6 +31,10 @@ _UNSTORED = frozenset(
 _OF_BODY = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
 
 
+#: Seconds by which processes may differ in reading Redis's clock.
+_SKEW = 5.0
+
+
 class State(Enum):
     """What an entry is good for."""
 
@@ -46,6 +50,8 @@ def state_of(entry: Entry, verdict: Verdict, now: float) -> State:
     """§4.2 and RFC 5861 §3: what the purge table says, then the time."""
     if verdict is Verdict.GONE:
         return State.GONE
+    if entry.stored > now + _SKEW:  # the clock was set back: nobody knows how old it is
+        return State.EXPIRED
     if verdict is Verdict.VALID and now < entry.fresh_until:
         return State.FRESH
     return State.STALE if now < entry.revalidate_until else State.EXPIRED

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- What has to be said must not fail because caches have filled the memory; a log is trimmed.
 -- A log: a stream whose first message is its incarnation (i), for ever; every other message (m) carries
 -- the id of its predecessor (p). The snapshot, a hash, covers the messages up to e of incarnation i.
 local stream, snapshot = KEYS[1], KEYS[2]

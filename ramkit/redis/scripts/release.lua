@@ -2,7 +2,9 @@
 if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then
   return 0
 end
-if redis.call('STRLEN', KEYS[1]) > 16 then
+local waited = redis.call('STRLEN', KEYS[1]) > 16
+redis.call('DEL', KEYS[1])
+if waited then
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1024, '*', 'k', ARGV[2])
 end
-return redis.call('DEL', KEYS[1])
+return 1
