@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
@@ -231,7 +231,7 @@ _PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
 def _told(value: Any) -> Any:
     """The value with the names of its types, where msgspec would have two encode alike: a UUID is not
     its string, a list no tuple, an Admin(1) no Guest(1)."""
-    kind = cast("type[Any]", type(value))
+    kind: Any = type(value)
     if kind in _PLAIN:
         return value
     content = value
