@@ -231,7 +231,7 @@ _PLAIN = frozenset({int, str, bytes, float, bool, type(None)})
 def _told(value: Any) -> Any:
     """The value with the names of its types, where msgspec would have two encode alike: a UUID is not
     its string, a list no tuple, an Admin(1) no Guest(1)."""
-    kind: Any = type(value)
+    kind: Any = value.__class__
     if kind in _PLAIN:
         return value
     content = value
