@@ -32,6 +32,8 @@ class Truth:
     def __init__(self, path):
         with path.open("r+b") as file:
             self.map = mmap.mmap(file.fileno(), 0)
+        # struct.pack_into stores zeros first, which another process may read.
+        self.versions, self.times = memoryview(self.map).cast("Q"), memoryview(self.map).cast("d")
 
     @staticmethod
     def create(path):
@@ -39,12 +41,15 @@ class Truth:
         return Truth(path)
 
     def version(self, key):
-        return struct.unpack_from("<Q", self.map, key * SIZE)[0]
+        return self.versions[key * SIZE // 8]
 
     def write(self, key):
         version = self.version(key) + 1
-        struct.pack_into("<Q", self.map, key * SIZE, version)
-        AGE.pack_into(self.map, key * SIZE + 8 + (version % RING) * AGE.size, version, time.monotonic())
+        at = key * SIZE + 8 + (version % RING) * AGE.size
+        self.versions[key * SIZE // 8] = version
+        # The time first: who reads between the two takes no new version for an old one.
+        self.times[at // 8 + 1] = time.monotonic()
+        self.versions[at // 8] = version
         return version
 
     def old(self, key, now):
