@@ -301,11 +301,12 @@ async def test_an_offence_through_uvicorn_is_a_500_and_kept(caplog: pytest.LogCa
             await send(start((b"X-Upper", b"1")))
 
     lint = ASGILint(app)
-    # Other tests may have configured uvicorn's loggers not to propagate.
+    # Other tests may have configured uvicorn's loggers to be silent, or not to propagate.
     logger = logging.getLogger("uvicorn.error")
-    logger.addHandler(caplog.handler)
     async with served(lint, lifespan=True) as url, httpx.AsyncClient() as client:
+        caplog.set_level(logging.ERROR, logger="uvicorn.error")
+        logger.addHandler(caplog.handler)
         assert (await client.get(url)).status_code == 500
-    logger.removeHandler(caplog.handler)
+        logger.removeHandler(caplog.handler)
     assert [error.rule for error in lint.errors] == ["header-case"]
     assert "header-case" in caplog.text
