@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from benchmarks.driver import Origin, receive, scope_of
 from benchmarks.harness import Times
 from ramkit.cache import Cache, CacheMiddleware, RedisStore, Rule
-from ramkit.cache.core.keys import target_of
+from ramkit.cache.core.keys import Target
 from ramkit.cache.core.purging import Verdict
 
 PURGES = 50
@@ -83,7 +83,7 @@ async def _fill(client: Any, redis_url: str, size: int) -> None:
     await _ask(app, b"/one")
     await cache.aclose()
     prefix = f"{store.prefix}c:{store.name}:".encode()
-    one = prefix + target_of(scope_of(b"/one"), b"cities.example", app.rules).key
+    one = prefix + Target(scope_of(b"/one"), app.rules).key
     for first in range(1, size, STEP):
         await client.eval(COPY, 1, one, prefix, first, min(first + STEP, size) - 1)
 
