@@ -121,9 +121,9 @@ class Cache:
         _check_path("pattern", pattern.replace("*", "/", 1) if pattern.startswith("*") else pattern)
         await self._purge((), [pattern], soft=soft, replicas=replicas)
 
-    async def purge_names(self, names: Iterable[str], *, soft: bool = False) -> None:
+    async def purge_names(self, names: Iterable[str]) -> None:
         """Purge by names of ``ramkit.cache.core.purging``."""
-        await self._purge(names, (), soft=soft, replicas=0)
+        await self._purge(names, (), soft=False, replicas=0)
 
     async def _purge(
         self, names: Iterable[str], patterns: Iterable[str], *, soft: bool, replicas: int

@@ -32,12 +32,10 @@ _RENDERING = "ramkit.cache.rendering"
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )
-#: Request fields that decide what may answer.
 #: Fields that tell who asks, beside Authorization and Cookie.
-IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
+_IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
 #: Fields by which frameworks make something else of a GET.
-OVERRIDING = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
-#: Request fields that decide what may answer; a request with none of them but Host takes the short way.
+_OVERRIDING = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _OTHERS = frozenset(
     {
         b"host",
@@ -49,7 +47,8 @@ _OTHERS = frozenset(
         b"transfer-encoding",
     }
 )
-WATCHED = _CONDITIONAL | IDENTIFYING | OVERRIDING | _OTHERS
+#: Request fields that decide what may answer; a request with none of them but Host takes the short way.
+WATCHED = _CONDITIONAL | _IDENTIFYING | _OVERRIDING | _OTHERS
 #: What a later render of the same request does not inherit.
 _OF_A_RENDER = frozenset({"ramkit.context", _RENDERING})
 #: Seconds that a refresh in the background has: others may come to wait for it.
@@ -127,7 +126,7 @@ class Exchange:
         else, an ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
-        if body or b"range" in watched or watched.keys() & OVERRIDING:
+        if body or b"range" in watched or watched.keys() & _OVERRIDING:
             return True
         return len(find_all(self.scope["headers"], b"host")) > 1
 
@@ -138,7 +137,7 @@ class Exchange:
             return False
         if b"cookie" in watched and rule.cookies == "private":
             return True
-        return rule.identity == "private" and bool(watched.keys() & IDENTIFYING)
+        return rule.identity == "private" and bool(watched.keys() & _IDENTIFYING)
 
     def _sociable(self) -> bool:
         """Whether waiting for another request's render is likely to pay."""
@@ -273,7 +272,7 @@ class Exchange:
 
     def _refresh(self, entry: Entry) -> None:
         if not self.cache.flights.flying(self.key):
-            self.cache.spawn(Exchange._background(self, entry))
+            self.cache.spawn(self._background(entry))
 
     async def _background(self, entry: Entry) -> None:
         """Render anew with nobody waiting (RFC 5861 §3)."""

@@ -84,8 +84,8 @@ async def test_a_get_that_stands_for_something_else():
     assert (await ask(app, "/a", headers={"x-http-method-override": "DELETE"})).x_cache == "BYPASS"
 
 
-async def together(app, count=12, headers=None, path="/a"):
-    """That many requests at once; the most that were in the app at one time."""
+async def together(app, count=12, headers=None):
+    """That many requests at once: how many of them were in the app before any ended, and its renders."""
     gate, inside, most = asyncio.Event(), 0, 0
 
     async def wait(scope):
@@ -95,7 +95,7 @@ async def together(app, count=12, headers=None, path="/a"):
         inside -= 1
 
     app.app.before = wait
-    requests = [asyncio.create_task(ask(app, path, headers=headers)) for _ in range(count)]
+    requests = [asyncio.create_task(ask(app, "/a", headers=headers)) for _ in range(count)]
     await turns()
     first = most
     gate.set()

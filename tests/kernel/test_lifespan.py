@@ -366,7 +366,8 @@ async def test_a_task_may_close_what_it_belongs_to() -> None:
         closed.set()
 
     bound.spawn(work())
-    await closed.wait()
+    async with asyncio.timeout(20):
+        assert await closed.wait()
 
 
 def test_tasks_of_a_loop_that_is_gone_are_not_touched() -> None:

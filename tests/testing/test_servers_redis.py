@@ -126,6 +126,7 @@ def test_a_node_that_was_stopped_is_back_with_its_slots():
         cluster.nodes[1].pause()
         cluster.clean()
         cluster.node_of("b").execute("SET", "b", 1)
+        assert cluster.node_of("b").execute("GET", "b") == b"1"
 
 
 def test_somebody_elses_server_is_used_and_not_controlled(clean, monkeypatch):
