@@ -58,12 +58,12 @@ class CacheMiddleware:
         self._targets: dict[tuple[str, bytes | None, str, str, bytes | None, bytes], Target] = {}
         self._table, self._waiting = cache.table, cache.purges.waiting
         self._peek, self._get = cache.store.peek, cache.store.get
-        self._now, self._current, self._observers = cache.log.now, cache.log.current, cache.observers
+        self._log, self._monotonic, self._observers = cache.log, cache.log.clock.monotonic, cache.observers
         #: keys whose response was not to be shared, until when (monotonic): nobody waits for those
         self.unshared: dict[bytes, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in _ANSWERED:
+        if scope["type"] != "http" or (method := scope["method"]) not in _ANSWERED:
             await self._pass_by(scope, receive, send)
             return
         # From here to the answer every step costs each hit; benchmarks/cache.py counts them.
@@ -83,15 +83,23 @@ class CacheMiddleware:
         except KeyError:
             target = self._target(scope, host)
         missed = False
-        if plain and self._current() and not self._waiting:
+        if plain and not self._waiting and (tick := self._monotonic()) <= self._log.until:
             known = self._peek(target.key) or await self._fetch(target.key)
             if known is not None and known.status == VARIANTS:
                 known = self._variant(known, target, headers) or known
-            if known is not None and (head := self._head(known, target)) is not None:
+            if known is not None and (
+                known.checked == self._table.version
+                and (
+                    known.stored <= tick + self._log.offset < known.head_until or self._prepare(known, target)
+                )
+            ):
                 if self._observers:
                     self.cache.observed("hit")
-                body = known.body if scope["method"] == "GET" else b""
-                await send({"type": "http.response.start", "status": known.status, "headers": head})
+                # A list of its own for each response: what is outside may add headers in place.
+                await send(
+                    {"type": "http.response.start", "status": known.status, "headers": known.head.copy()}
+                )
+                body = known.body if method == "GET" else b""
                 await send({"type": "http.response.body", "body": body})
                 return
             missed = known is None
@@ -115,19 +123,17 @@ class CacheMiddleware:
                 return entry
         return None
 
-    def _head(self, entry: Entry, target: Target) -> RawHeaders | None:
-        """The headers of a hit, if the entry is one with nothing left to ask or to decide."""
-        if entry.checked != self._table.version or entry.status < 200:
-            return None
-        now = self._now()
-        if not entry.stored <= now < entry.refresh_at:  # expired, due for a refresh, or from the future
-            return None
-        if now >= entry.head_until:
-            age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)
-            entry.head = head_of(entry, age, target.rule, x_cache=b"HIT", cache_status=status)
-            entry.head_until = entry.stored - entry.age + age + 1
-        # A list of its own for each response: what is outside may add headers in place.
-        return entry.head.copy()
+    def _prepare(self, entry: Entry, target: Target) -> bool:
+        """Whether the entry is a hit with nothing left to ask or to decide; its head is made, if so."""
+        now = self._log.now()
+        if (
+            entry.status < 200 or not entry.stored <= now < entry.refresh_at
+        ):  # expired, due for a refresh, or from the future
+            return False
+        age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)
+        entry.head = head_of(entry, age, target.rule, x_cache=b"HIT", cache_status=status)
+        entry.head_until = min(entry.stored - entry.age + age + 1, entry.refresh_at)
+        return True
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

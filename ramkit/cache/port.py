@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from ramkit.cache.core.entry import Entry
+from ramkit.kernel.clock import Clock
 
 __all__ = ["Fold", "Lease", "Leases", "Log", "Store"]
 
@@ -34,6 +35,21 @@ class Log(Protocol):
     @property
     def epoch(self) -> int:
         """The place in the log that this process has folded."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """This process's, by which the next two are."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """When ``current()`` ends unless more is heard, on the monotonic clock."""
+        ...
+
+    @property
+    def offset(self) -> float:
+        """What ``now()`` adds to the monotonic clock."""
         ...
 
     def current(self) -> bool:

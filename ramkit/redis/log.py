@@ -80,12 +80,12 @@ class Log:
         self.key = f"{prefix}{{log}}:{name}".encode()
         self._keys = (self.key, self.key + b":snapshot")
         self._redis = redis
-        self._clock = redis.clock
+        self.clock = redis.clock
         self._fold = fold
         self._bound = bound
         self._keep = keep
-        self._heard = -math.inf
-        self._offset = self._clock.time() - self._clock.monotonic()
+        self.until = -math.inf
+        self.offset = self.clock.time() - self.clock.monotonic()
         self._learned = False
         self._since = 0
         self._witnessed: int = 0  # an epoch that this incarnation is known to have had
@@ -98,17 +98,17 @@ class Log:
     # -- the port --
 
     def current(self) -> bool:
-        if self._clock.monotonic() - self._heard <= self._bound:
+        if self.clock.monotonic() <= self.until:
             return True
         self._follow()
         return False
 
     def now(self) -> float:
-        return self._clock.monotonic() + self._offset
+        return self.clock.monotonic() + self.offset
 
     async def append(self, message: bytes, *, replicas: int = 0) -> tuple[int, int]:
         self._follow()
-        sent = self._clock.monotonic()
+        sent = self.clock.monotonic()
         reply: list[bytes] = await self._redis.run(
             _APPEND, self._keys, (message, _incarnation()), replicas=replicas
         )
@@ -118,7 +118,7 @@ class Log:
             self._witnessed = max(self._witnessed, epoch)
         if incarnation == self.incarnation and previous == self.epoch:
             self._apply(epoch, message)
-            self._heard = max(self._heard, sent)
+            self.until = max(self.until, sent + self._bound)
         elif incarnation != self.incarnation or epoch > self.epoch:
             await self.catch_up()
         return incarnation, epoch
@@ -144,7 +144,7 @@ class Log:
         if running:
             await asyncio.wait(running)
         self._reading = self._pending = self._snapshotting = None
-        self._heard = -math.inf
+        self.until = -math.inf
 
     # -- what the follower asks and brings --
 
@@ -159,7 +159,7 @@ class Log:
         if not self._extend(entries):
             return False
         if len(entries) < COUNT:
-            self._heard = max(self._heard, sent)
+            self.until = max(self.until, sent + self._bound)
         return True
 
     # -- reading --
@@ -197,7 +197,7 @@ class Log:
     async def _read(self) -> None:
         patience = _PATIENCE
         while patience:
-            sent, epoch = self._clock.monotonic(), self.epoch
+            sent, epoch = self.clock.monotonic(), self.epoch
             reply: list[Any] = await self._redis.run(_READ, self._keys, self._place())
             if int(reply[0]) in self._past:
                 # an old copy was restored: nobody can tell what it lacks, so it is void too
@@ -205,7 +205,7 @@ class Log:
                 reply = await self._redis.run(_READ, self._keys, void)
             self._learn(sent, reply[2], reply[3])
             if self._absorb(reply):
-                self._heard = max(self._heard, sent)
+                self.until = max(self.until, sent + self._bound)
                 return
             if self.epoch == epoch:
                 patience -= 1
@@ -227,7 +227,7 @@ class Log:
                 self._witnessed = self._covered = 0
                 self._past.append(self.incarnation)
             self.incarnation, self.epoch, self._since = incarnation, _epoch(reply[5]), 0
-            self._heard = -math.inf  # until all that follows the snapshot is folded too
+            self.until = -math.inf  # until all that follows the snapshot is folded too
             self._fold.reset(incarnation, self.epoch, reply[6] or None)
         return incarnation == self.incarnation and self._extend(reply[7]) and self.epoch >= last
 
@@ -269,11 +269,11 @@ class Log:
     def _learn(self, sent: float, seconds: bytes, microseconds: bytes) -> None:
         """Redis read its clock between ``sent`` and now: keep the offset within what that allows."""
         time = int(seconds) + int(microseconds) / 1e6
-        least, most = time - self._clock.monotonic(), time - sent
+        least, most = time - self.clock.monotonic(), time - sent
         if not self._learned:
-            self._learned, self._offset = True, (least + most) / 2
+            self._learned, self.offset = True, (least + most) / 2
         else:
-            self._offset = min(max(self._offset, least), most)
+            self.offset = min(max(self.offset, least), most)
 
 
 def _incarnation() -> int:

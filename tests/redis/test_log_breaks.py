@@ -174,7 +174,7 @@ async def test_closed_and_followed_again(redis_url: str, closing: Closing) -> No
     for number in range(1, 4):
         await one.log.aclose()
         await one.redis.aclose()
-        assert not one.log._heard > 0
+        assert not one.log.until > 0
         await two.log.append(b"%d" % number)
         await one.log.start()
         assert one.fold.messages == two.fold.messages

@@ -1,5 +1,6 @@
 """Entries in the process's own memory: the store of one process, and the inner tier of many."""
 
+import math
 import secrets
 from typing import Final
 
@@ -87,9 +88,10 @@ class LocalLog:
     """A log that only this process reads: 1, 2, 3, … under a random incarnation, always current."""
 
     def __init__(self, fold: Fold, clock: Clock) -> None:
-        self._fold = fold
+        self._fold, self.clock = fold, clock
         self._monotonic = clock.monotonic
-        self._offset = clock.time() - clock.monotonic()
+        self.until = math.inf
+        self.offset = clock.time() - clock.monotonic()
         self.incarnation = secrets.randbits(52) + 1
         self.epoch = 0
         fold.reset(self.incarnation, 0, None)
@@ -98,7 +100,7 @@ class LocalLog:
         return True
 
     def now(self) -> float:
-        return self._monotonic() + self._offset
+        return self._monotonic() + self.offset
 
     async def append(self, message: bytes, *, replicas: int = 0) -> tuple[int, int]:  # noqa: ARG002  # none could outlive it: the entries end with this log
         self.epoch += 1

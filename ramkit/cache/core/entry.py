@@ -49,7 +49,7 @@ class Entry:
     checked: int = -1
     #: when this process refreshes it ahead of its expiry; 0 until drawn, when it is found valid first
     refresh_at: float = 0.0
-    #: the headers of a hit, good until the entry's age is a second more
+    #: the headers of a hit, good until the entry's age is a second more, or its refresh is due
     head: RawHeaders = field(default_factory=RawHeaders)
     head_until: float = 0.0
 
