@@ -1,16 +1,18 @@
 """One Redis server: its queue, its connections, its deadline and breaker.
 
-Calls queue up; a *lane* (a connection and the task that works on it) takes all that is queued, sends
-it, reads the replies. Waking a lane takes one turn of the loop, so what is queued within one turn goes
-out together; while all lanes are busy the queue grows, and so does the next batch. A caller that is
-cancelled leaves its future only: nobody but a lane's own task touches its connection.
+Calls queue up; a *lane* (a connection and what is under way on it) takes all that is queued, sends it,
+and is handed the replies. A lane comes for the queue at the end of the turn of the loop, so what is
+queued within one turn goes out together; while all lanes are busy the queue grows, and so does the next
+batch. A caller that is cancelled leaves its future only.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.observers import Observer, notify
@@ -30,6 +32,7 @@ from ramkit.redis.driver import (
 )
 from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.wire import Wire
 
 __all__ = ["Endpoint", "Settings"]
 
@@ -63,12 +66,29 @@ _KINDS = 32
 
 
 class _Lane:
-    __slots__ = ("batch", "idle", "task")
+    """``wire`` is None before it is connected and after it was lost; ``expected``: the commands whose
+    replies are to come, None for that to an ASKING."""
+
+    __slots__ = ("batch", "began", "connecting", "expected", "rests", "task", "wire", "worn")
 
     def __init__(self) -> None:
         self.batch: list[Call] = []
-        self.idle: asyncio.Future[None] | None = None
+        self.expected: deque[Command | None] = deque()
+        self.wire: Wire | None = None
         self.task: asyncio.Task[None] | None = None
+        self.connecting = False
+        #: since when it sent, and since when it has nothing to do
+        self.began = self.rests = 0.0
+        #: the server is not the one that is wanted: connect anew after this batch
+        self.worn = False
+
+    def disconnect(self) -> None:
+        """Expect nothing more from this connection."""
+        wire, self.wire = self.wire, None
+        self.worn = False
+        self.expected.clear()
+        if wire is not None:
+            wire.close()
 
 
 class Endpoint:
@@ -137,42 +157,43 @@ class Endpoint:
     # -- lanes --
 
     def _wake(self) -> None:
-        """Let one lane come for the queue, in the next turn of the loop."""
+        """Have one lane come for the queue at the end of this turn of the loop."""
         if self._idle:
             lane = self._idle.pop()
             self._waking = True
-            if lane.idle is not None and not lane.idle.done():
-                lane.idle.set_result(None)
+            if _now() - lane.rests > IDLE:  # a turn more, which polls the socket
+                self._loop.call_soon(self._loop.call_soon, self._work, lane)
+            else:
+                self._loop.call_soon(self._work, lane)
         elif len(self._lanes) < LANES:
             lane = _Lane()
             self._lanes.append(lane)
             # A first lane takes the queue when it has connected; a further one comes when it can.
             self._waking = len(self._lanes) == 1
-            lane.task = self._loop.create_task(self._work(lane), name=f"ramkit.redis {self.name}")
+            self._connect(lane)
 
-    async def _work(self, lane: _Lane) -> None:
-        connection: Connection | None = None
+    def _connect(self, lane: _Lane) -> None:
+        lane.disconnect()
+        lane.connecting = True
+        lane.task = self._loop.create_task(self._hold(lane), name=f"ramkit.redis {self.name}")
+
+    async def _hold(self, lane: _Lane) -> None:
+        """A connection's life: the end of the loop, which cancels its tasks, closes it, too."""
+        wire: Wire | None = None
         try:
-            while lane in self._lanes:
-                if connection is None:
-                    connection = await self._reopen()
-                if not self._queue:
-                    rested = await self._rest(lane)
-                    await self._refresh(connection, rested)
-                self._waking = False
-                lane.batch = take(self._queue)
-                if self._queue:
-                    self._wake()
-                if not await self._exchange(connection, lane):
-                    await drop(connection)
-                    connection = None
+            connection = await self._reopen()
+            wire = lane.wire = Wire(connection, partial(self._replied_to, lane), partial(self._broken, lane))
+            lane.connecting = False
+            self._work(lane)
+            await wire.gone
         except FAILURES as error:
             self._outage(str(error) or type(error).__name__, lane)
         except Exception as error:
             _log.exception("a connection to Redis at %s is given up", self.name)
             self._outage(repr(error), lane)
         finally:
-            await drop(connection)
+            if wire is not None:
+                wire.close()
 
     async def _reopen(self) -> Connection:
         """A second attempt at once: a connection may be cut while it is made, by what cut the last."""
@@ -181,70 +202,61 @@ class Endpoint:
         except FAILURES:
             return await self.open()
 
-    async def _rest(self, lane: _Lane) -> float:
-        """Wait for something to do; seconds that it took."""
+    def _work(self, lane: _Lane) -> None:
+        """Send what is queued."""
+        if lane not in self._lanes or lane.connecting:
+            return
+        if lane.wire is None or lane.worn:
+            self._connect(lane)
+            return
         self._waking = False
-        began = _now()
-        lane.idle = self._loop.create_future()
-        self._idle.append(lane)
-        await lane.idle
-        lane.idle = None
-        return _now() - began
-
-    async def _refresh(self, connection: Connection, rested: float) -> None:
-        """Open it anew when the server closed it while it was idle."""
-        if rested > IDLE:
-            await asyncio.sleep(0)
-        try:
-            stale = await connection.can_read()
-        except FAILURES:
-            stale = True
-        if stale:
-            await drop(connection)
-            try:
-                await connection.connect()
-            except FAILURES:
-                await connection.connect()
-
-    async def _exchange(self, connection: Connection, lane: _Lane) -> bool:
-        """Send the lane's batch and read its replies; False when the connection has to go."""
-        commands = plan(lane.batch)
-        began = _now()
-        keep = True
+        batch = take(self._queue)
+        commands = plan(batch)
+        while not commands and self._queue:
+            self._forget(batch)
+            batch = take(self._queue)
+            commands = plan(batch)
         if not commands:
-            self._forget(lane)
-            return True
-        try:
-            await connection.send_packed_command([pack(commands)], check_health=False)
-            for command in commands:
-                keep = await self._read(connection, command) and keep
-        except FAILURES as error:
-            self._broken(lane, error)
-            return False
+            self._forget(batch)
+            self._rest(lane)
+            return
+        lane.batch, lane.began = batch, _now()
+        for command in commands:
+            lane.expected += (None, command) if command.asking else (command,)
+        lane.wire.send(pack(commands))
+        if self._queue:
+            self._wake()
+
+    def _rest(self, lane: _Lane) -> None:
+        lane.rests = _now()
+        self._idle.append(lane)
+
+    def _replied_to(self, lane: _Lane, reply: Any) -> None:
+        self._replied = _now()
+        command = lane.expected.popleft()
+        if isinstance(reply, FAILURES) and not isinstance(reply, ResponseError):
+            self._broken(lane, reply)
+            return
+        if command is None:
+            return
+        # a demoted primary: look up anew who is the primary
+        lane.worn |= isinstance(reply, ReadOnlyError)
+        command.deliver(reply, self._refused)
+        if not lane.expected:
+            self._finished(lane)
+
+    def _finished(self, lane: _Lane) -> None:
         if not self.breaker.closed:
             self.breaker.close()
         self._graces = 0
-        size = len(lane.batch)
-        lane.batch = []
+        size, lane.batch = len(lane.batch), []
         self._queue[:0], self._repeat = self._repeat, []
         if self._settings.observers:
-            notify(self._settings.observers, RedisBatch(size, self._replied - began))
-        return keep
-
-    async def _read(self, connection: Connection, command: Command) -> bool:
-        keep = True
-        if command.asking:
-            with suppress(ResponseError):
-                await connection.read_response(disable_decoding=True)
-        try:
-            reply = await connection.read_response(disable_decoding=True)
-        except ResponseError as error:
-            # a demoted primary: look up anew who is the primary
-            keep = not isinstance(error, ReadOnlyError)
-            reply = error
-        self._replied = _now()
-        command.deliver(reply, self._refused)
-        return keep
+            notify(self._settings.observers, RedisBatch(size, self._replied - lane.began))
+        if self._queue:
+            self._work(lane)
+        else:
+            self._rest(lane)
 
     def _refused(self, call: Call, error: Exception) -> None:
         """An error reply: the call was not carried out; some errors say what to do instead."""
@@ -271,11 +283,14 @@ class Endpoint:
         call.fail(_wrapped(error))
 
     def _broken(self, lane: _Lane, error: Exception) -> None:
-        """The connection was lost under a batch. Reads are repeated once, nothing else is: it may
-        have been carried out."""
+        """The connection was lost. Reads under way are repeated once, nothing else is: it may have been
+        carried out."""
+        lane.disconnect()
+        if lane not in self._lanes:
+            return
         _log.info("connection to Redis at %s lost: %s", self.name, error)
         if isinstance(error, BusyLoadingError):
-            self._outage("it is loading its data", lane)
+            self._outage("it is loading its data")
             return
         repeat: list[Call] = []
         for call in lane.batch:
@@ -284,13 +299,16 @@ class Endpoint:
                 repeat.append(call)
             else:
                 call.fail(RedisUnavailable(f"connection to Redis at {self.name} was lost: {error}"))
-        self._forget(lane)
-        self._queue[:0] = repeat
-
-    def _forget(self, lane: _Lane) -> None:
-        if any(call.probe and call.future.done() for call in lane.batch):
-            self.breaker.forget_probe()
+        self._forget(lane.batch)
         lane.batch = []
+        self._queue[:0] = [*self._repeat, *repeat]
+        self._repeat = []
+        if lane not in self._idle:
+            self._connect(lane)
+
+    def _forget(self, batch: list[Call]) -> None:
+        if any(call.probe and call.future.done() for call in batch):
+            self.breaker.forget_probe()
 
     # -- deadline --
 
@@ -368,6 +386,7 @@ class Endpoint:
             self._timer = None
         for lane in lanes:
             lane.batch = []
+            lane.disconnect()
             if lane is not own and lane.task is not None:
                 lane.task.cancel()
                 self._dropped.add(lane.task)
