@@ -1,7 +1,8 @@
 """Makes entries of what is rendered, and stores them."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from ramkit.cache.core import purging
 from ramkit.cache.core.conditional import make_etag

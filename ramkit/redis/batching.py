@@ -11,6 +11,8 @@ __all__ = ["Call", "Command", "pack", "plan", "take"]
 #: keys in one MGET or vector script, calls in one pipeline, bytes sent in one: what keeps one batch
 #: well within the deadline, and Redis free for others in between
 KEYS, CALLS, BYTES = 128, 512, 1 << 20
+#: calls that are worth two round trips at the same time
+SHARED = 32
 
 
 class Call:
@@ -95,13 +97,15 @@ class Command:
                 call.succeed(one)
 
 
-def take(queue: list[Call]) -> list[Call]:
-    """Remove from the front of the queue what goes in one pipeline."""
+def take(queue: list[Call], *, shared: bool = False) -> list[Call]:
+    """Remove from the front of the queue what goes in one pipeline: half of a long one if it is ``shared``
+    with an idle connection, so that Redis works on one half while this process works on the other."""
+    most = min(CALLS, len(queue) // 2) if shared and len(queue) >= SHARED else CALLS
     count, size = 0, 0
     for call in queue:
         count += 1
         size += call.size() if call.args else 0
-        if count >= CALLS or size >= BYTES:
+        if count >= most or size >= BYTES:
             break
     batch = queue[:count]
     del queue[:count]

@@ -8,7 +8,6 @@ batch. A caller that is cancelled leaves its future only.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.observers import Observer, notify
-from ramkit.redis.batching import Call, Command, pack, plan, take
+from ramkit.redis.batching import Call, pack, plan, take
 from ramkit.redis.breaker import Breaker
 from ramkit.redis.driver import (
     FAILURES,
@@ -32,6 +31,7 @@ from ramkit.redis.driver import (
 )
 from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.lane import Lane
 from ramkit.redis.wire import Wire
 
 __all__ = ["Endpoint", "Settings"]
@@ -65,32 +65,6 @@ class Settings:
 _KINDS = 32
 
 
-class _Lane:
-    """``wire`` is None before it is connected and after it was lost; ``expected``: the commands whose
-    replies are to come, None for that to an ASKING."""
-
-    __slots__ = ("batch", "began", "connecting", "expected", "rests", "task", "wire", "worn")
-
-    def __init__(self) -> None:
-        self.batch: list[Call] = []
-        self.expected: deque[Command | None] = deque()
-        self.wire: Wire | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.connecting = False
-        #: since when it sent, and since when it has nothing to do
-        self.began = self.rests = 0.0
-        #: the server is not the one that is wanted: connect anew after this batch
-        self.worn = False
-
-    def disconnect(self) -> None:
-        """Expect nothing more from this connection."""
-        wire, self.wire = self.wire, None
-        self.worn = False
-        self.expected.clear()
-        if wire is not None:
-            wire.close()
-
-
 class Endpoint:
     """``redirect(call, error)`` is told of MOVED and ASK; ``lost()`` of an outage."""
 
@@ -113,8 +87,8 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._queue: list[Call] = []
         self._repeat: list[Call] = []
-        self._lanes: list[_Lane] = []
-        self._idle: list[_Lane] = []
+        self._lanes: list[Lane] = []
+        self._idle: list[Lane] = []
         self._dropped: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
         self._waking = False
@@ -166,18 +140,18 @@ class Endpoint:
             else:
                 self._loop.call_soon(self._work, lane)
         elif len(self._lanes) < LANES:
-            lane = _Lane()
+            lane = Lane()
             self._lanes.append(lane)
             # A first lane takes the queue when it has connected; a further one comes when it can.
             self._waking = len(self._lanes) == 1
             self._connect(lane)
 
-    def _connect(self, lane: _Lane) -> None:
+    def _connect(self, lane: Lane) -> None:
         lane.disconnect()
         lane.connecting = True
         lane.task = self._loop.create_task(self._hold(lane), name=f"ramkit.redis {self.name}")
 
-    async def _hold(self, lane: _Lane) -> None:
+    async def _hold(self, lane: Lane) -> None:
         """A connection's life: the end of the loop, which cancels its tasks, closes it, too."""
         wire: Wire | None = None
         try:
@@ -202,7 +176,7 @@ class Endpoint:
         except FAILURES:
             return await self.open()
 
-    def _work(self, lane: _Lane) -> None:
+    def _work(self, lane: Lane) -> None:
         """Send what is queued."""
         if lane not in self._lanes or lane.connecting:
             return
@@ -210,7 +184,7 @@ class Endpoint:
             self._connect(lane)
             return
         self._waking = False
-        batch = take(self._queue)
+        batch = take(self._queue, shared=bool(self._idle))
         commands = plan(batch)
         while not commands and self._queue:
             self._forget(batch)
@@ -227,11 +201,11 @@ class Endpoint:
         if self._queue:
             self._wake()
 
-    def _rest(self, lane: _Lane) -> None:
+    def _rest(self, lane: Lane) -> None:
         lane.rests = _now()
         self._idle.append(lane)
 
-    def _replied_to(self, lane: _Lane, reply: Any) -> None:
+    def _replied_to(self, lane: Lane, reply: Any) -> None:
         self._replied = _now()
         command = lane.expected.popleft()
         if isinstance(reply, FAILURES) and not isinstance(reply, ResponseError):
@@ -245,7 +219,7 @@ class Endpoint:
         if not lane.expected:
             self._finished(lane)
 
-    def _finished(self, lane: _Lane) -> None:
+    def _finished(self, lane: Lane) -> None:
         if not self.breaker.closed:
             self.breaker.close()
         self._graces = 0
@@ -282,7 +256,7 @@ class Endpoint:
             _log.warning("Redis at %s refuses: %s", self.name, error)
         call.fail(_wrapped(error))
 
-    def _broken(self, lane: _Lane, error: Exception) -> None:
+    def _broken(self, lane: Lane, error: Exception) -> None:
         """The connection was lost. Reads under way are repeated once, nothing else is: it may have been
         carried out."""
         lane.disconnect()
@@ -367,7 +341,7 @@ class Endpoint:
         oldest = self._oldest()
         return oldest is None or oldest + 2 * self._deadline > now
 
-    def _outage(self, reason: str, own: _Lane | None = None) -> None:
+    def _outage(self, reason: str, own: Lane | None = None) -> None:
         self.breaker.open()
         failed = self._give_up(f"Redis at {self.name} is unavailable: {reason}", own)
         _log.warning("Redis at %s is unavailable: %s (%d calls given up)", self.name, reason, failed)
@@ -375,7 +349,7 @@ class Endpoint:
         if self._lost is not None:
             self._lost()
 
-    def _give_up(self, reason: str, own: _Lane | None = None) -> int:
+    def _give_up(self, reason: str, own: Lane | None = None) -> int:
         """Fail every call and drop every lane; ``own`` is the caller's, which ends by itself."""
         lanes, self._lanes, self._idle = self._lanes, [], []
         calls = [call for lane in lanes for call in lane.batch] + self._queue

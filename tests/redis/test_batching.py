@@ -162,3 +162,23 @@ def test_arguments() -> None:
         with pytest.raises(TypeError):
             encode(wrong)
     assert pack([]) == b""
+
+
+async def test_half_of_a_long_queue_is_left_to_an_idle_connection() -> None:
+    for length, shared, most in ((31, True, 31), (32, True, 16), (65, True, 32), (65, False, 65)):
+        queue: list[Any] = [Call(asyncio.Future(), b"k", read=True) for _ in range(length)]
+        first = queue[:most]
+        assert take(queue, shared=shared) == first
+        assert len(queue) == length - most
+
+
+async def test_two_connections_share_a_long_queue(redis_url: str, closing: Closing) -> None:
+    events: list[Any] = []
+    redis = closing(Redis(redis_url, deadline=5.0, observers=[events.append]))
+    await redis.execute("SET", "k", "v")
+    for _ in range(100):  # the second connection opens while the first is busy, and comes when it can
+        events.clear()
+        assert await asyncio.gather(*(redis.get(b"k") for _ in range(64))) == [b"v"] * 64
+        if len(events) == 2:
+            break
+    assert [event.size for event in events] == [32, 32]

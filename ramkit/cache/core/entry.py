@@ -1,8 +1,5 @@
 """What a store keeps: one entry, and its bytes."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import msgspec
 
 from ramkit.kernel.asgi import RawHeaders
@@ -20,8 +17,7 @@ SHARED, BY_RULE, OWN_ETAG, SILENT = 1, 2, 4, 8
 _VERSION = b"\x01"
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, array_like=True, eq=False):
     """A stored response, memoized value or list of variants. Times are the cache's, in seconds.
 
     ``incarnation`` and ``epoch`` are the log's when the render began; ``slots`` the hashed names
@@ -42,7 +38,7 @@ class Entry:
     cost: float = 0.0
     flags: int = 0
     status: int = VALUE
-    headers: RawHeaders = field(default_factory=RawHeaders)
+    headers: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
     body: bytes = b""
     # -- of this process only, never encoded --
     #: the purge table's version by which it was last found valid
@@ -50,7 +46,7 @@ class Entry:
     #: when this process refreshes it ahead of its expiry; 0 until drawn, when it is found valid first
     refresh_at: float = 0.0
     #: the headers of a hit, good until the entry's age is a second more, or its refresh is due
-    head: RawHeaders = field(default_factory=RawHeaders)
+    head: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
     head_until: float = 0.0
 
     @property
@@ -65,24 +61,10 @@ class Entry:
         )
 
 
-_Wire = tuple[
-    int,
-    int,
-    tuple[int, ...],
-    str,
-    float,
-    float,
-    float,
-    float,
-    float,
-    float,
-    int,
-    int,
-    list[tuple[bytes, bytes]],
-    bytes,
-]
-_decoder: Any = msgspec.msgpack.Decoder(_Wire)
+_decoder = msgspec.msgpack.Decoder(Entry)
 _encoder = msgspec.msgpack.Encoder()
+#: how MessagePack begins an array of the fields up to ``body``: nobody sets those of one process from outside
+_BEGINNING = _VERSION + bytes([0x90 + Entry.__struct_fields__.index("body") + 1])
 
 
 def encode(entry: Entry) -> bytes:
@@ -98,9 +80,9 @@ def encode(entry: Entry) -> bytes:
 
 def decode(data: bytes) -> Entry | None:
     """The entry, or None for another version's or damaged bytes: both are a miss."""
-    if data[:1] != _VERSION:
+    if data[:2] != _BEGINNING:
         return None
     try:
-        return Entry(*_decoder.decode(memoryview(data)[1:]))
+        return _decoder.decode(memoryview(data)[1:])
     except msgspec.MsgspecError:
         return None

@@ -1,0 +1,108 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ramkit.redis import Redis, RedisUnavailable
+from tests.redis.helpers import Closing
+
+Answer = Callable[[int, asyncio.StreamWriter], None]
+
+
+@asynccontextmanager
+async def scripted(answer: Answer) -> AsyncIterator[str]:
+    """A server that says OK while a client logs in, then hands each command to ``answer`` with its number."""
+    commands = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal commands
+        try:
+            while line := await reader.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    length = int((await reader.readline())[1:])
+                    words.append((await reader.readexactly(length + 2))[:-2])
+                if words[0] in (b"MGET", b"PING"):
+                    commands += 1
+                    answer(commands, writer)
+                else:
+                    writer.write(b"+OK\r\n")
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    finally:
+        server.close()
+
+
+async def test_replies_come_in_pieces_of_any_size(closing: Closing) -> None:
+    def answer(number: int, writer: asyncio.StreamWriter) -> None:
+        async def trickle() -> None:
+            for byte in b"*1\r\n$5\r\nhello\r\n":
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+
+        tasks.add(asyncio.ensure_future(trickle()))
+
+    tasks: set[asyncio.Future[None]] = set()
+    async with scripted(answer) as url:
+        redis = closing(Redis(url, deadline=5.0))
+        assert await redis.get(b"k") == b"hello"
+        await redis.aclose()
+
+
+async def test_bytes_that_are_no_reply_cost_the_connection_and_not_the_read(closing: Closing) -> None:
+    def answer(number: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"!garbage\r\n" if number == 1 else b"*1\r\n$1\r\nv\r\n")
+
+    async with scripted(answer) as url:
+        redis = closing(Redis(url, deadline=5.0))
+        assert await redis.get(b"k") == b"v"
+        await redis.aclose()
+
+
+async def test_a_reply_that_nobody_asked_for_is_no_other_caller_s(closing: Closing) -> None:
+    loop = asyncio.get_running_loop()
+    said: list[str] = []
+    loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+
+    def answer(number: int, writer: asyncio.StreamWriter) -> None:
+        if number == 1:
+            writer.write(b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n")
+        else:
+            writer.write(b"*1\r\n$1\r\nc\r\n")
+
+    async with scripted(answer) as url:
+        redis = closing(Redis(url, deadline=5.0))
+        assert await redis.get(b"1") == b"a"
+        assert await redis.get(b"2") == b"c"
+        assert len(said) == 1
+        await redis.aclose()
+
+
+async def test_what_is_no_read_is_not_repeated_when_its_connection_breaks(closing: Closing) -> None:
+    numbers: list[int] = []
+
+    def answer(number: int, writer: asyncio.StreamWriter) -> None:
+        numbers.append(number)
+        writer.close()
+
+    async with scripted(answer) as url:
+        redis = closing(Redis(url, deadline=5.0))
+        with pytest.raises(RedisUnavailable, match="closed"):
+            await redis.execute("PING")
+        assert numbers == [1]
+        await redis.aclose()
+
+
+async def test_a_loop_that_ends_closes_what_was_not_closed(redis_url: str) -> None:
+    async def main() -> bytes | None:
+        redis = Redis(redis_url, deadline=5.0)
+        await redis.execute("SET", "k", "v")
+        return await redis.get(b"k")
+
+    # a connection left open is a ResourceWarning, which fails the test
+    assert await asyncio.to_thread(asyncio.run, main()) == b"v"
