@@ -96,10 +96,8 @@ class CacheMiddleware:
                 if self._observers:
                     self.cache.observed("hit")
                 # A list of its own for each response: what is outside may add headers in place.
-                await send(
-                    {"type": "http.response.start", "status": known.status, "headers": known.head.copy()}
-                )
-                body = known.body if method == "GET" else b""
+                head, body = known.head.copy(), known.body if method == "GET" else b""
+                await send({"type": "http.response.start", "status": known.status, "headers": head})
                 await send({"type": "http.response.body", "body": body})
                 return
             missed = known is None
