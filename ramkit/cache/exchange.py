@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
-from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, SHARED, VARIANTS, Entry
-from ramkit.cache.core.keys import Target, variant
+from ramkit.cache.core.entry import BY_RULE, SHARED, Entry
+from ramkit.cache.core.keys import Target
+from ramkit.cache.core.requesting import wanted
 from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
+from ramkit.cache.core.validating import precondition_of
 from ramkit.cache.flight import Turn
+from ramkit.cache.lookup import select
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.responder import Responder
 from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
@@ -144,16 +147,20 @@ class Exchange:
         asked = self._asked()
         if b"authorization" in self.watched or self._identified():
             return False
-        if "only-if-cached" in asked or "no-store" in asked:
+        if "only-if-cached" in asked or "no-store" in asked or (self._followed() and "no-cache" in asked):
             return False
         return self.middleware.unshared.get(self.target.key, 0.0) <= self.cache.clock.monotonic()
 
     def _only_if_cached(self) -> bool:
         return "only-if-cached" in self._asked()
 
+    def _followed(self) -> bool:
+        """Whether the rule has the request's directives count by which anybody sends load past the cache."""
+        return self.target.rule is not None and self.target.rule.client_control == "follow"
+
     def _asked(self) -> Mapping[str, str]:
         """The request's directives: advisory (RFC 9111 §5.2.1). ``no-store`` and ``only-if-cached`` are
-        followed; those by which anybody could send requests past the cache are not."""
+        always followed."""
         value = self.watched.get(b"cache-control")
         return directives.parse((value,)) if value is not None else {}
 
@@ -163,10 +170,12 @@ class Exchange:
         """An entry that may answer this request, fresh or stale. One that has expired is remembered: it is
         good for validation, and if the app fails."""
         self.expired = None
-        entry = await self._selected()
+        self.key, entry = await select(self.cache, self.target, self.scope["headers"], self.context.floor)
         if entry is None or not self._may_have(entry):
             return None
         state = self.cache.state(entry, self.context.floor)
+        if self._followed():
+            state = wanted(self._asked(), entry, state, self.cache.log.now())
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None
@@ -175,20 +184,6 @@ class Exchange:
         if b"authorization" in self.watched and not entry.flags & SHARED:
             return False
         return not (entry.flags & BY_RULE and self._identified())
-
-    async def _selected(self) -> Entry | None:
-        """What is stored for this request, by Vary (RFC 9111 §4.1); not judged."""
-        cache, floor, key = self.cache, self.context.floor, self.target.key
-        entry = await cache.find(key, floor)
-        if entry is None or entry.status != VARIANTS:
-            self.key = key
-            return entry
-        for name, _ in entry.headers:
-            self.key = variant(key, name.split(b","), self.scope["headers"])
-            found = await cache.find(self.key, floor)
-            if found is not None and cache.state(found, floor) is not State.GONE:
-                return found
-        return None
 
     async def _serve(self, entry: Entry) -> None:
         cache, now = self.cache, self.cache.log.now()
@@ -261,12 +256,9 @@ class Exchange:
     def _render_scope(self, expired: Entry | None) -> WatchedScope:
         """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
         headers: RawHeaders = [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONAL]
-        if expired is not None and not expired.flags & OWN_ETAG:
-            etag, modified = find(expired.headers, b"etag"), find(expired.headers, b"last-modified")
-            if etag is not None:
-                headers.append((b"if-none-match", etag))
-            elif modified is not None:
-                headers.append((b"if-modified-since", modified))
+        asking = precondition_of(expired) if expired is not None else None
+        if asking is not None:
+            headers.append(asking)
         rendering = (*self.scope.get(_RENDERING, ()), self.cache)
         return WatchedScope({**self.scope, "headers": headers, _RENDERING: rendering}, self.context)
 

@@ -110,7 +110,7 @@ class CacheMiddleware:
     def _variant(self, known: Entry, target: Target, headers: RawHeaders) -> Entry | None:
         """The variant for this request, as far as this process has it."""
         for names, _ in known.headers:
-            entry = self._peek(variant(target.key, names.split(b","), headers))
+            entry = self._peek(variant(target.key, names.split(b","), headers, target.rule))
             if entry is not None:
                 return entry
         return None

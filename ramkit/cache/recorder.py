@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 from ramkit.cache.core import purging
 from ramkit.cache.core.conditional import make_etag
 from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
+from ramkit.cache.core.facts import Facts
 from ramkit.cache.core.groups import groups_of
-from ramkit.cache.core.keys import variant
-from ramkit.cache.core.serving import State, kept_headers, updated
-from ramkit.cache.core.storing import Facts, Refused, Storable, judge
+from ramkit.cache.core.keys import language_alias, variant
+from ramkit.cache.core.search import Search, parse
+from ramkit.cache.core.serving import State, kept_headers
+from ramkit.cache.core.storing import Refused, Storable, judge
+from ramkit.cache.core.validating import updated
 from ramkit.cache.flight import Turn
+from ramkit.cache.lookup import SPECIFICATIONS, link
 from ramkit.cache.reads import WatchedScope
 from ramkit.kernel.asgi import RawHeaders
 from ramkit.kernel.headers import well_formed
@@ -19,11 +23,6 @@ if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
 
 __all__ = ["Recorder"]
-
-#: Vary specifications remembered for one URL.
-_SPECIFICATIONS = 8
-#: Seconds that they outlive the responses that they lead to.
-_OUTLIVE = 60.0
 
 
 class Recorder:
@@ -140,18 +139,19 @@ class Recorder:
             cost=self._cache.clock.monotonic() - self._begun,
             flags=storable.flags | flags,
             status=self.status,
-            headers=kept_headers(self.headers, self.status, len(body)),
+            headers=kept_headers(self.headers, self.status, len(body), self.facts.no_cache_fields),
             body=body,
         )
 
     async def _keep(self, entry: Entry) -> None:
         exchange, vary = self._exchange, self.storable.vary if self.storable is not None else ()
-        key = exchange.target.key
+        key, headers, rule = exchange.target.key, exchange.scope["headers"], exchange.target.rule
         vary = await self._remember_variant(entry, vary)
         if vary:
-            key = variant(key, vary, exchange.scope["headers"])
+            key = variant(key, vary, headers, rule)
         kept, state = await self._cache.keep(key, entry), self._cache.state(entry, None)
         if kept and state in (State.FRESH, State.STALE):
+            await self._remember_ways(entry, key, vary)
             self._turn.stored()
         elif state is State.GONE:
             self._turn.abandon()  # purged while it was rendered: the next one knows of that
@@ -163,25 +163,29 @@ class Recorder:
         without Vary, where others have it, is for requests like this one (RFC 9111 §4.1)."""
         key, names = self._exchange.target.key, b",".join(vary)
         known = await self._cache.find(key, None)
-        lists: list[bytes] = []
-        until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
-        if known is not None and known.status == VARIANTS:
-            lists = [each for each, _ in known.headers]
-            if not vary and known.fresh_until > self._now:
-                return tuple(lists[0].split(b","))
-            if lists[0] == names and known.fresh_until >= until:
-                return vary
-            until = max(until, known.fresh_until)
-        if not vary:
-            return vary
-        lists = [names, *(each for each in lists if each != names)][:_SPECIFICATIONS]
-        marker = replace(
-            entry,
-            status=VARIANTS,
-            headers=[(each, b"") for each in lists],
-            body=b"",
-            slots=(),
-            fresh_until=until + _OUTLIVE,
-        )
-        await self._cache.keep(key, marker)
+        if not vary and known is not None and known.status == VARIANTS and known.fresh_until > self._now:
+            return tuple(known.headers[0][0].split(b","))
+        if vary:
+            await self._remember(key, names, entry, known)
         return vary
+
+    async def _remember_ways(self, entry: Entry, key: bytes, vary: tuple[bytes, ...]) -> None:
+        """By what else the entry can be found: its language, queries like its own."""
+        target, headers = self._exchange.target, self._exchange.scope["headers"]
+        language = self.facts.single.get(b"content-language", b"").strip().lower()
+        negotiated = target.rule is not None and target.rule.accept_language == "negotiate"
+        if negotiated and language and b"accept-language" in vary:
+            await link(self._cache, entry, language_alias(target.key, vary, headers, language), to=key)
+        spoken = b", ".join(self.facts.listed.get(b"no-vary-search", ()))
+        if parse(spoken) != Search():
+            await link(self._cache, entry, target.search_alias(spoken), to=target.key)
+            known = await self._cache.find(target.searches, None)
+            await self._remember(target.searches, spoken, entry, known)
+
+    async def _remember(self, key: bytes, line: bytes, entry: Entry, known: Entry | None) -> None:
+        """Put a specification first in the list under that key."""
+        lines = [each for each, _ in known.headers] if known is not None and known.status == VARIANTS else []
+        until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
+        if not lines or lines[0] != line or known is None or known.fresh_until < until:
+            lines = [line, *(each for each in lines if each != line)][:SPECIFICATIONS]
+            await link(self._cache, entry, key, lines, until=known.fresh_until if known is not None else 0.0)

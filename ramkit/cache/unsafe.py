@@ -5,9 +5,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from ramkit.cache.cache import Cache
 from ramkit.cache.core import purging
+from ramkit.cache.core.facts import Facts
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import authority, host_of
-from ramkit.cache.core.storing import Facts
 from ramkit.cache.errors import PurgeUnconfirmed
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.context import RequestContext
