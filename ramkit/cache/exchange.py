@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from ramkit.cache.completion import Completion, rest_of
 from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
-from ramkit.cache.core.entry import BY_RULE, SHARED, Entry
+from ramkit.cache.core.entry import BY_RULE, PARTS, SHARED, Entry
 from ramkit.cache.core.keys import Target
 from ramkit.cache.core.requesting import wanted
 from ramkit.cache.core.serving import State, age_of, head_of
@@ -16,6 +17,7 @@ from ramkit.cache.core.validating import precondition_of
 from ramkit.cache.flight import Turn
 from ramkit.cache.lookup import select
 from ramkit.cache.reads import WatchedScope
+from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
 from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.context import RequestContext
@@ -33,7 +35,7 @@ _log = logging.getLogger("ramkit.cache")
 _RENDERING = "ramkit.cache.rendering"
 
 _CONDITIONAL = frozenset(
-    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
 )
 #: Fields that tell who asks, beside Authorization and Cookie.
 _IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
@@ -45,7 +47,6 @@ _OTHERS = frozenset(
         b"authorization",
         b"cookie",
         b"cache-control",
-        b"range",
         b"content-length",
         b"transfer-encoding",
     }
@@ -66,9 +67,10 @@ class Exchange:
     ``missed``: the store was just asked, and has nothing under the target's key.
     """
 
+    recorder: ClassVar[type[Recorder]] = Recorder
     __slots__ = (
         "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
-        "preconditions", "receive", "scope", "send", "target", "watched",
+        "parts", "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +92,8 @@ class Exchange:
         self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
         self.missed, self.collapsed = missed, False
         self.expired: Entry | None = None
+        #: what is stored of the response, where it is not all
+        self.parts: Entry | None = None
         #: whether the app was handed a body with this GET
         self.body = False
 
@@ -125,11 +129,11 @@ class Exchange:
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: ranges, GET with a body or that stands for something
+        """Requests that the cache has no part in: GET with a body or that stands for something
         else, an ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
-        if body or b"range" in watched or watched.keys() & _OVERRIDING:
+        if body or watched.keys() & _OVERRIDING:
             return True
         return len(find_all(self.scope["headers"], b"host")) > 1
 
@@ -169,11 +173,14 @@ class Exchange:
     async def _find(self) -> Entry | None:
         """An entry that may answer this request, fresh or stale. One that has expired is remembered: it is
         good for validation, and if the app fails."""
-        self.expired = None
+        self.expired = self.parts = None
         self.key, entry = await select(self.cache, self.target, self.scope["headers"], self.context.floor)
         if entry is None or not self._may_have(entry):
             return None
         state = self.cache.state(entry, self.context.floor)
+        if entry.status == PARTS:
+            self.parts = entry if state is not State.GONE else None
+            return None
         if self._followed():
             state = wanted(self._asked(), entry, state, self.cache.log.now())
         if state is State.EXPIRED:
@@ -199,11 +206,14 @@ class Exchange:
         """Answer from an entry, its preconditions looked at (RFC 9111 §4.3.2)."""
         age = age_of(entry, self.cache.log.now())
         headers = head_of(entry, age, self.target.rule, x_cache=x_cache, cache_status=cache_status)
-        for message in self.precondition(entry.status, headers) or (
+        for message in self.precondition(entry.status, headers) or self._content(entry, headers):
+            await self.send(message)
+
+    def _content(self, entry: Entry, headers: RawHeaders) -> list[Message]:
+        return [
             {"type": "http.response.start", "status": entry.status, "headers": headers},
             {"type": "http.response.body", "body": b"" if self.method == "HEAD" else entry.body},
-        ):
-            await self.send(message)
+        ]
 
     def precondition(self, status: int, headers: RawHeaders) -> list[Message] | None:
         """What to answer instead, where the request's preconditions ask for 304 or 412."""
@@ -226,14 +236,15 @@ class Exchange:
         """Have the app answer, storing what may be stored."""
         try:
             if not await self._render(turn, self.expired):
+                self.parts = None
                 await self._render(turn, None)
         finally:
             turn.abandon()
 
     async def _render(self, turn: Turn, expired: Entry | None) -> bool:
-        """False when the app answered 304 to another validator than it was asked with."""
+        """False when the answer is about something else than what the app was to validate or complete."""
         scope = self._render_scope(expired)
-        responder = Responder(self, scope, turn, expired)
+        responder = self._responder(scope, turn, expired)
         try:
             await self.middleware.app(scope, self._receive, responder)
             await responder.finish()
@@ -247,6 +258,13 @@ class Exchange:
                 self.scope[name] = scope.quietly(name)
         return not responder.mismatched
 
+    def _responder(self, scope: WatchedScope, turn: Turn, expired: Entry | None) -> Responder:
+        return (Completion if self._ranged() else Responder)(self, scope, turn, expired)
+
+    def _ranged(self) -> RawHeaders:
+        """The fields by which the app is asked for a part only: what is missing of the stored ones."""
+        return rest_of(self.parts, self.middleware.max_body) if self.method == "GET" else []
+
     async def _receive(self) -> Message:
         message = await self.receive()
         if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
@@ -259,6 +277,7 @@ class Exchange:
         asking = precondition_of(expired) if expired is not None else None
         if asking is not None:
             headers.append(asking)
+        headers += self._ranged()
         rendering = (*self.scope.get(_RENDERING, ()), self.cache)
         return WatchedScope({**self.scope, "headers": headers, _RENDERING: rendering}, self.context)
 
@@ -299,10 +318,13 @@ class Exchange:
 
     def no_waiting(self) -> None:
         """The response was not to be shared: for a while nobody waits for the next one."""
+        self._unshare(self.target.key)
+
+    def _unshare(self, key: bytes) -> None:
         unshared, now = self.middleware.unshared, self.cache.clock.monotonic()
         if len(unshared) >= _UNSHARED_KEYS:
             unshared.clear()
-        unshared[self.target.key] = now + _UNSHARED
+        unshared[key] = now + _UNSHARED
 
     def decision(self) -> Request:
         """What is known of the request when its response begins, and again when it ends."""

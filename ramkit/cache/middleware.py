@@ -6,8 +6,9 @@ from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import VARIANTS, Entry
 from ramkit.cache.core.keys import Target, variant
 from ramkit.cache.core.serving import age_of, head_of
-from ramkit.cache.exchange import WATCHED, Exchange
+from ramkit.cache.exchange import WATCHED
 from ramkit.cache.policy import Rule, check_seconds
+from ramkit.cache.ranges import exchange_of
 from ramkit.cache.unsafe import forward_unsafe
 from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError, Unavailable
@@ -95,7 +96,7 @@ class CacheMiddleware:
                 await send({"type": "http.response.body", "body": body})
                 return
             missed = known is None
-        await Exchange(self, scope, receive, send, target, missed=missed).run()
+        await exchange_of(self, scope, receive, send, target, missed=missed).run()
 
     async def _fetch(self, key: bytes) -> Entry | None:
         """What the store has, judged for a request without a floor."""

@@ -9,6 +9,7 @@ from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
 from ramkit.cache.core.facts import Facts
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import language_alias, variant
+from ramkit.cache.core.ranges import accept_ranges
 from ramkit.cache.core.search import Search, parse
 from ramkit.cache.core.serving import State, kept_headers
 from ramkit.cache.core.storing import Refused, Storable, judge
@@ -139,7 +140,9 @@ class Recorder:
             cost=self._cache.clock.monotonic() - self._begun,
             flags=storable.flags | flags,
             status=self.status,
-            headers=kept_headers(self.headers, self.status, len(body), self.facts.no_cache_fields),
+            headers=accept_ranges(
+                kept_headers(self.headers, self.status, len(body), self.facts.no_cache_fields)
+            ),
             body=body,
         )
 
@@ -149,6 +152,7 @@ class Recorder:
         vary = await self._remember_variant(entry, vary)
         if vary:
             key = variant(key, vary, headers, rule)
+        entry = await self._joined(key, entry)
         kept, state = await self._cache.keep(key, entry), self._cache.state(entry, None)
         if kept and state in (State.FRESH, State.STALE):
             await self._remember_ways(entry, key, vary)
@@ -157,6 +161,10 @@ class Recorder:
             self._turn.abandon()  # purged while it was rendered: the next one knows of that
         else:
             self.refuse("not-kept")
+
+    async def _joined(self, key: bytes, entry: Entry) -> Entry:  # noqa: ARG002 - for parts
+        """What is to be stored under that key, given what is there."""
+        return entry
 
     async def _remember_variant(self, entry: Entry, vary: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """What a URL's responses vary by is kept under its primary key, the newest first. A response

@@ -52,7 +52,7 @@ class Responder:
 
     def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn, expired: Entry | None) -> None:
         self._exchange, self._cache, self._expired = exchange, exchange.cache, expired
-        self._recorder = Recorder(exchange, scope, turn)
+        self._recorder: Recorder = exchange.recorder(exchange, scope, turn)
         self._answer = Answer(exchange)
         self._mode = Mode.WAITING
         self._held: Message = {}

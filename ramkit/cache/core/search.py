@@ -53,7 +53,7 @@ def _names(items: Any) -> frozenset[str] | None:
 
 
 def normal(query: bytes, search: Search) -> Iterable[bytes]:
-    """What counts of a query, parsed as application/x-www-form-urlencoded (§5, §6): names and values in turn."""
+    """What counts of a query (§5, §6), read as application/x-www-form-urlencoded: names, values in turn."""
     pairs = [
         (unquote_plus(name), unquote_plus(value))
         for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part)

@@ -93,18 +93,11 @@ def judge(request: Request, status: int, facts: Facts, *, now: float, delay: flo
 
 def _refusal(request: Request, status: int, facts: Facts) -> str | None:
     rule = request.rule
-    if request.no_store:  # §5.2.1.5
-        return "no-store"
-    if "must-understand" in facts.control:  # §5.2.2.3: no-store is there for caches that know less
-        if status not in _UNDERSTOOD:
-            return "must-understand"
-    elif "no-store" in facts.control:  # §5.2.2.5
+    if request.no_store or _forbidden(status, facts):  # §5.2.1.5
         return "no-store"
     if request.body:
         return "body"
-    if facts.single.get(b"content-range", b"").lower().startswith(b"bytes"):
-        return "content-range"  # it has no meaning here (RFC 9110 §14.4); yet this may be a part of something
-    if status < 200 or status in _NEVER_STATUS or (status >= 500 and (rule is None or not rule.negative_ttl)):
+    if _wrong_status(rule, status, facts):
         return "status"
     if "private" in facts.control:  # §5.2.2.7
         return "private"
@@ -117,6 +110,23 @@ def _refusal(request: Request, status: int, facts: Facts) -> str | None:
     if facts.single.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
         return "event-stream"
     return None
+
+
+def _forbidden(status: int, facts: Facts) -> bool:
+    """§5.2.2.5, and §5.2.2.3: beside must-understand, no-store is for caches that do not."""
+    if "must-understand" in facts.control:
+        return status not in _UNDERSTOOD
+    return "no-store" in facts.control
+
+
+def _wrong_status(rule: Rule | None, status: int, facts: Facts) -> bool:
+    """What is no final answer, is about this client alone, or may be gone with the next request."""
+    if status < 200 or status in _NEVER_STATUS:
+        return True
+    # Without a meaning here (RFC 9110 §14.4), it may yet be a part of something.
+    if facts.single.get(b"content-range", b"").lower().startswith(b"bytes"):
+        return True
+    return status >= 500 and (rule is None or not rule.negative_ttl)
 
 
 def _sets_cookie(rule: Rule | None, facts: Facts) -> bool:
