@@ -19,12 +19,13 @@ from ramkit.cache.lookup import select
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
-from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
+from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.headers import find, find_all, scan
 from ramkit.kernel.replies import problem
 
 if TYPE_CHECKING:
+    from ramkit.cache.cache import Cache
     from ramkit.cache.middleware import CacheMiddleware
 
 __all__ = ["WATCHED", "Exchange"]
@@ -69,7 +70,7 @@ class Exchange:
 
     recorder: ClassVar[type[Recorder]] = Recorder
     __slots__ = (
-        "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
+        "_again", "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
         "parts", "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
 
@@ -96,6 +97,8 @@ class Exchange:
         self.parts: Entry | None = None
         #: whether the app was handed a body with this GET
         self.body = False
+        #: the request's end is to be told once more: the app has read it in a render that came to nothing
+        self._again = False
 
     async def run(self) -> None:
         """Answer the request."""
@@ -122,7 +125,7 @@ class Exchange:
             elif self._only_if_cached():
                 await problem(504, detail="Not in the cache.")(self.scope, self.receive, self.send)
             elif self.method == "HEAD":
-                await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
+                await self._head()
             else:
                 await self.render(Turn(cache.flights, self.key))
 
@@ -237,6 +240,7 @@ class Exchange:
         try:
             if not await self._render(turn, self.expired):
                 self.parts = None
+                self._again = True
                 await self._render(turn, None)
         finally:
             turn.abandon()
@@ -266,6 +270,9 @@ class Exchange:
         return rest_of(self.parts, self.middleware.max_body) if self.method == "GET" else []
 
     async def _receive(self) -> Message:
+        if self._again:
+            self._again = False
+            return {"type": "http.request", "body": b"", "more_body": False}
         message = await self.receive()
         if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
             self.body = True  # HTTP/2 needs no Content-Length for it (RFC 9113 §8.1.1)
@@ -278,8 +285,10 @@ class Exchange:
         if asking is not None:
             headers.append(asking)
         headers += self._ranged()
-        rendering = (*self.scope.get(_RENDERING, ()), self.cache)
-        return WatchedScope({**self.scope, "headers": headers, _RENDERING: rendering}, self.context)
+        return WatchedScope({**self.scope, "headers": headers, _RENDERING: self._rendering()}, self.context)
+
+    def _rendering(self) -> tuple["Cache", ...]:
+        return (*self.scope.get(_RENDERING, ()), self.cache)
 
     def _refresh(self, entry: Entry) -> None:
         if not self.cache.flights.flying(self.key):
@@ -305,6 +314,25 @@ class Exchange:
                     await again.render(turn)
             except TimeoutError:
                 _log.warning("%s was not refreshed within %g s", self.target.path, _REFRESH)
+
+    async def _head(self) -> None:
+        """HEAD goes to the app as it is; its answer may be news of what is stored for GET."""
+        expired = self.expired
+        if expired is None:
+            await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
+            return
+        scope = WatchedScope({**self.scope, _RENDERING: self._rendering()}, self.context)
+        recorder = Recorder(self, scope, Turn(self.cache.flights, self.key))
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": raw_headers(message)}
+                await recorder.headed(expired, message["status"], message["headers"])
+                message["headers"] += ((b"x-cache", b"MISS"), (b"cache-status", b"ramkit; fwd=stale"))
+            await self.send(message)
+
+        self.cache.observed("miss")
+        await self.middleware.app(scope, self.receive, send)
 
     async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
         async def send(message: Message) -> None:

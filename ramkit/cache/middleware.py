@@ -136,7 +136,7 @@ class CacheMiddleware:
         elif scope["type"] != "http" or scope["method"] in _SAFE:
             await self.app(scope, receive, send)
         else:
-            await forward_unsafe(self.app, self.cache, scope, receive, send)
+            await forward_unsafe(self, scope, receive, send)
 
     def _target(self, scope: Scope, host: bytes | None) -> Target:
         target = Target(scope, self.rules)

@@ -9,11 +9,12 @@ from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
 from ramkit.cache.core.facts import Facts
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import language_alias, variant
+from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.ranges import accept_ranges
 from ramkit.cache.core.search import Search, parse
 from ramkit.cache.core.serving import State, kept_headers
 from ramkit.cache.core.storing import Refused, Storable, judge
-from ramkit.cache.core.validating import updated
+from ramkit.cache.core.validating import same_representation, updated
 from ramkit.cache.flight import Turn
 from ramkit.cache.lookup import SPECIFICATIONS, link
 from ramkit.cache.reads import WatchedScope
@@ -46,13 +47,22 @@ class Recorder:
     def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn) -> None:
         self._exchange, self._cache, self._scope, self._turn = exchange, exchange.cache, scope, turn
         # Before the app reads anything: what is purged from now on, this render may not know.
-        self._place = self._cache.log.incarnation, self._cache.log.epoch
+        self.begin_anew()
         self._begun = self._cache.clock.monotonic()
         self._now = 0.0
         self.status = 0
         self.headers: RawHeaders = []
         self.facts = Facts([])
         self.storable: Storable | None = None
+
+    def begin_anew(self) -> None:
+        """From here on what is purged is newer than the response."""
+        self._place = self._cache.log.incarnation, self._cache.log.epoch
+
+    def purged(self) -> bool:
+        """Whether what was begun would not be served: purged since."""
+        entry = self._entry(self.storable, b"", 0) if self.storable is not None else None
+        return entry is None or self._cache.judge(entry, None) is not Verdict.VALID
 
     def begin(self, status: int, headers: RawHeaders, *, trailers: bool = False) -> str | None:
         """The head of the response is there. None if it may be stored, or the reason why not."""
@@ -111,6 +121,18 @@ class Recorder:
         return replace(
             expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0
         )
+
+    async def headed(self, expired: Entry, status: int, headers: RawHeaders) -> None:
+        """The app answered HEAD (§4.3.5): about what is stored, whose headers these are then, or about
+        something else, and what is stored is stale."""
+        if status != 200:
+            return
+        if expired.status == 200 and same_representation(expired, Facts(headers)):
+            await self.validated(expired, headers)
+        else:
+            now = self._cache.log.now()
+            stale = replace(expired, fresh_until=min(now, expired.fresh_until), refresh_at=0.0)
+            await self._cache.keep(self._exchange.key, stale)
 
     async def again(self, expired: Entry) -> None:
         """A stale entry stands in for a failure, for others, too, unless they have a newer one."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_plus
 
 import http_sf
@@ -48,8 +48,8 @@ def _names(items: Any) -> frozenset[str] | None:
         return frozenset()
     if not isinstance(items, list):
         return None
-    names = [name for name, _ in items]
-    return frozenset(map(unquote_plus, names)) if all(type(name) is str for name in names) else None
+    names = [name for name, _ in cast(list[tuple[object, object]], items)]
+    return frozenset(unquote_plus(str(name)) for name in names) if {*map(type, names)} <= {str} else None
 
 
 def normal(query: bytes, search: Search) -> Iterable[bytes]:
