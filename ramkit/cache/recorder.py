@@ -131,7 +131,12 @@ class Recorder:
             await self.validated(expired, headers)
         else:
             now = self._cache.log.now()
-            stale = replace(expired, fresh_until=min(now, expired.fresh_until), refresh_at=0.0)
+            stale = replace(
+                expired,
+                fresh_until=min(now, expired.fresh_until),
+                revalidate_until=min(now, expired.revalidate_until),
+                refresh_at=0.0,
+            )
             await self._cache.keep(self._exchange.key, stale)
 
     async def again(self, expired: Entry) -> None:

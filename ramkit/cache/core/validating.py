@@ -38,13 +38,12 @@ def confirmed(entry: Entry, headers: RawHeaders) -> bool:
 
 
 def same_representation(entry: Entry, facts: Facts) -> bool:
-    """Whether a 200 to HEAD is about what is stored (§4.3.5): no validator that both have, nor the length,
-    says otherwise."""
+    """Whether a 200 to HEAD is about what is stored (§4.3.5): each validator that it names is the stored one's,
+    and so is the length."""
     etag, modified = facts.single.get(b"etag"), facts.single.get(b"last-modified")
-    known, before = _etag_of(entry), find(entry.headers, b"last-modified")
-    if etag is not None and known is not None and etag != known:
+    if etag is not None and etag != _etag_of(entry):
         return False
-    if modified is not None and before is not None and modified != before:
+    if modified is not None and modified != find(entry.headers, b"last-modified"):
         return False
     return facts.length is None or facts.length == len(entry.body)
 
