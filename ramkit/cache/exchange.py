@@ -10,6 +10,7 @@ from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
 from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, PARTS, SHARED, VARIANTS, Entry
 from ramkit.cache.core.keys import Target, variant
+from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
 from ramkit.cache.flight import Turn
@@ -64,11 +65,12 @@ class Exchange:
     ``missed``: the store was just asked, and has nothing under the target's key.
     """
 
-    recorder: ClassVar[type[Recorder]] = Recorder
     __slots__ = (
         "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
         "parts", "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
+
+    recorder: ClassVar[type[Recorder]] = Recorder
 
     def __init__(
         self,
@@ -126,8 +128,8 @@ class Exchange:
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: GET with a body or that stands for something
-        else, an ambiguous host."""
+        """Requests that the cache has no part in: GET with a body or that stands for something else, an
+        ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
         if body or watched.keys() & _OVERRIDING:
@@ -170,10 +172,10 @@ class Exchange:
         entry = await self._selected()
         if entry is None or not self._may_have(entry):
             return None
-        state = self.cache.state(entry, self.context.floor)
         if entry.status == PARTS:
-            self.parts = entry if state is not State.GONE else None
+            self.parts = entry if self.cache.judge(entry, self.context.floor) is Verdict.VALID else None
             return None
+        state = self.cache.state(entry, self.context.floor)
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None

@@ -35,7 +35,7 @@ class PartRecorder(Recorder):
             return reason if reason is not None or status == 200 else self._refused("status")
         # What a part says of its storing, it says of the whole; whose part it is, is seen to here.
         reason = super().begin(200, without(headers, b"content-range"), trailers=trailers)
-        self.status, self.headers = status, headers
+        self.headers = headers
         if reason is not None:
             return reason
         said = find_all(headers, b"content-range")
