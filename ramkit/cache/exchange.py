@@ -14,6 +14,7 @@ from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
 from ramkit.cache.flight import Turn
+from ramkit.cache.parts import newest
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
@@ -170,6 +171,8 @@ class Exchange:
         good for validation, and if the app fails."""
         self.expired = self.parts = None
         entry = await self._selected()
+        if entry is not None and entry.status == PARTS and not self._within(entry):
+            entry = await newest(self.cache, self.key)
         if entry is None or not self._may_have(entry):
             return None
         if entry.status == PARTS:
@@ -179,6 +182,10 @@ class Exchange:
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None
+
+    def _within(self, entry: Entry) -> bool:  # noqa: ARG002 - for ranges
+        """Whether parts are enough to answer from."""
+        return False
 
     def _may_have(self, entry: Entry) -> bool:
         if b"authorization" in self.watched and not entry.flags & SHARED:

@@ -1,7 +1,9 @@
 """Parts of a response on their way into the store (RFC 9111 §3.3, §3.4)."""
 
+from contextlib import suppress
 from dataclasses import replace
 
+from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import PARTS, Entry
 from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.ranges import Parts, Span, bare, parse_content_range, strong_validator
@@ -9,9 +11,10 @@ from ramkit.cache.core.serving import State, updated
 from ramkit.cache.core.storing import lifetime
 from ramkit.cache.recorder import Recorder
 from ramkit.kernel.asgi import RawHeaders
+from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.headers import find_all, without
 
-__all__ = ["PartRecorder", "validator_of"]
+__all__ = ["PartRecorder", "newest", "validator_of"]
 
 
 class PartRecorder(Recorder):
@@ -71,7 +74,7 @@ class PartRecorder(Recorder):
     async def _joined(self, key: bytes, entry: Entry) -> Entry:
         if self._span is None:
             return entry
-        known = await self._cache.find(key, None)
+        known = await newest(self._cache, key)
         if known is not None and known.status == 200 and self._cache.state(known, None) is State.FRESH:
             return known  # the whole is there: a part is less
         older = known if known is not None and known.status == PARTS else self._exchange.parts
@@ -107,6 +110,13 @@ class PartRecorder(Recorder):
             and older.flags == entry.flags
             and self._cache.judge(older, None) is Verdict.VALID
         )
+
+
+async def newest(cache: Cache, key: bytes) -> Entry | None:
+    """The entry as all processes have it: what this one knows of parts may be less."""
+    with suppress(Unavailable):
+        return await cache.store.get(key)
+    return cache.store.peek(key)
 
 
 def validator_of(entry: Entry) -> bytes | None:
