@@ -10,12 +10,14 @@ from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
 from ramkit.cache.core.entry import BY_RULE, PARTS, SHARED, Entry
 from ramkit.cache.core.keys import Target
+from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.requesting import wanted
 from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
 from ramkit.cache.core.validating import precondition_of
 from ramkit.cache.flight import Turn
 from ramkit.cache.lookup import select
+from ramkit.cache.parts import newest
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
@@ -68,11 +70,12 @@ class Exchange:
     ``missed``: the store was just asked, and has nothing under the target's key.
     """
 
-    recorder: ClassVar[type[Recorder]] = Recorder
     __slots__ = (
         "_again", "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
         "parts", "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
+
+    recorder: ClassVar[type[Recorder]] = Recorder
 
     def __init__(
         self,
@@ -132,8 +135,8 @@ class Exchange:
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: GET with a body or that stands for something
-        else, an ambiguous host."""
+        """Requests that the cache has no part in: GET with a body or that stands for something else, an
+        ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
         if body or watched.keys() & _OVERRIDING:
@@ -178,17 +181,23 @@ class Exchange:
         good for validation, and if the app fails."""
         self.expired = self.parts = None
         self.key, entry = await select(self.cache, self.target, self.scope["headers"], self.context.floor)
+        if entry is not None and entry.status == PARTS and not self._within(entry):
+            entry = await newest(self.cache, self.key)
         if entry is None or not self._may_have(entry):
             return None
-        state = self.cache.state(entry, self.context.floor)
         if entry.status == PARTS:
-            self.parts = entry if state is not State.GONE else None
+            self.parts = entry if self.cache.judge(entry, self.context.floor) is Verdict.VALID else None
             return None
+        state = self.cache.state(entry, self.context.floor)
         if self._followed():
             state = wanted(self._asked(), entry, state, self.cache.log.now())
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None
+
+    def _within(self, entry: Entry) -> bool:  # noqa: ARG002 - for ranges
+        """Whether parts are enough to answer from."""
+        return False
 
     def _may_have(self, entry: Entry) -> bool:
         if b"authorization" in self.watched and not entry.flags & SHARED:

@@ -1,7 +1,9 @@
 """Parts of a response on their way into the store (RFC 9111 §3.3, §3.4)."""
 
+from contextlib import suppress
 from dataclasses import replace
 
+from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import PARTS, Entry
 from ramkit.cache.core.freshness import lifetime
 from ramkit.cache.core.purging import Verdict
@@ -10,9 +12,10 @@ from ramkit.cache.core.serving import State
 from ramkit.cache.core.validating import updated
 from ramkit.cache.recorder import Recorder
 from ramkit.kernel.asgi import RawHeaders
+from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.headers import find_all, without
 
-__all__ = ["PartRecorder", "validator_of"]
+__all__ = ["PartRecorder", "newest", "validator_of"]
 
 
 class PartRecorder(Recorder):
@@ -36,7 +39,7 @@ class PartRecorder(Recorder):
             return reason if reason is not None or status == 200 else self._refused("status")
         # What a part says of its storing, it says of the whole; whose part it is, is seen to here.
         reason = super().begin(200, without(headers, b"content-range"), trailers=trailers)
-        self.status, self.headers = status, headers
+        self.headers = headers
         if reason is not None:
             return reason
         said = find_all(headers, b"content-range")
@@ -72,7 +75,7 @@ class PartRecorder(Recorder):
     async def _joined(self, key: bytes, entry: Entry) -> Entry:
         if self._span is None:
             return entry
-        known = await self._cache.find(key, None)
+        known = await newest(self._cache, key)
         if known is not None and known.status == 200 and self._cache.state(known, None) is State.FRESH:
             return known  # the whole is there: a part is less
         older = known if known is not None and known.status == PARTS else self._exchange.parts
@@ -108,6 +111,13 @@ class PartRecorder(Recorder):
             and older.flags == entry.flags
             and self._cache.judge(older, None) is Verdict.VALID
         )
+
+
+async def newest(cache: Cache, key: bytes) -> Entry | None:
+    """The entry as all processes have it: what this one knows of parts may be less."""
+    with suppress(Unavailable):
+        return await cache.store.get(key)
+    return cache.store.peek(key)
 
 
 def validator_of(entry: Entry) -> bytes | None:

@@ -68,12 +68,15 @@ class _RangeExchange(Exchange):
         if entry is not None or self.expired is not None:
             return entry
         parts = self.parts
-        fresh = parts is not None and self.cache.state(parts, self.context.floor) is State.FRESH
-        if fresh and parts is not None and self._pieces(parts, _parts_of(parts)):
+        if parts is not None and self._within(parts):
             return parts
         # Whoever asks for the same part waits for it; whoever asks for another one does not.
         self.key = variant(self.key, _OF_RANGE, self.scope["headers"])
         return None
+
+    def _within(self, entry: Entry) -> bool:
+        fresh = self.cache.state(entry, self.context.floor) is State.FRESH
+        return fresh and bool(self._pieces(entry, _parts_of(entry)))
 
     def _refresh(self, entry: Entry) -> None:
         if entry.status != PARTS:

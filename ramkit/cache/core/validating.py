@@ -38,7 +38,7 @@ def confirmed(entry: Entry, headers: RawHeaders) -> bool:
 
 
 def same_representation(entry: Entry, facts: Facts) -> bool:
-    """Whether a 200 to HEAD is about what is stored (§4.3.5): each validator that it names is the stored one's,
+    """Whether a 200 to HEAD is about what is stored (§4.3.5): each validator in it is the stored one,
     and so is the length."""
     etag, modified = facts.single.get(b"etag"), facts.single.get(b"last-modified")
     if etag is not None and etag != _etag_of(entry):
