@@ -156,7 +156,8 @@ class Route:
 
     ``path``: ``/users`` is just that; ``/users/*`` that and all below it, by whole segments; ``/*``
     everything. The longest counts. ``host``: only for this Host (no port), ``*.example.com`` for all below
-    it; routes with a host come before those without. ``strip_prefix``: the upstream sees ``/users/7`` as ``/7``.
+    it; routes with a host come before those without. ``strip_prefix``: the upstream sees ``/users/7`` as
+    ``/7``.
     """
 
     path: str

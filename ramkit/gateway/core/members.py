@@ -6,8 +6,8 @@ Three judgements meet here. *Health checks* are a server's own word: one that is
 are left, the least loaded of those answers rather than nobody.
 """
 
-import random as _random
 from collections.abc import Callable, Collection
+from random import random as draw
 
 from ramkit.gateway.core.balancing import balancer
 from ramkit.gateway.core.breaker import Breaker
@@ -36,9 +36,7 @@ class Group:
         "_random", "_serving", "_trials", "_wake", "_warming", "members", "upstream",
     )  # fmt: skip
 
-    def __init__(
-        self, upstream: Upstream, now: float, *, random: Callable[[], float] = _random.random
-    ) -> None:
+    def __init__(self, upstream: Upstream, now: float, *, random: Callable[[], float] = draw) -> None:
         self.upstream = upstream
         self._outliers = Outliers(upstream.ejection)
         self._checks = Checks(upstream.health, random)

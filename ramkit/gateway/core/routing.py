@@ -15,9 +15,10 @@ from ramkit.gateway.policy import Route
 
 __all__ = ["Routes", "stripped"]
 
-#: What makes readings differ. Without any of these the path is what it seems.
-_AMBIGUOUS = re.compile(r"[%\\;\x80-\xff]|//|/\.")
-_SEPARATOR = re.compile(r"%(?:2[fF]|5[cC])|\\")
+#: What makes readings differ, and what has to be decoded before that is seen.
+_SPECIAL = re.compile(r"[\\;]|//|/\.")
+_ENCODED = re.compile(r"[%\\;\x80-\xff]|//|/\.")
+_SEPARATOR = re.compile(r"(%2[fF]|%5[cC]|\\)")
 _PORT = re.compile(r":\d*\Z")
 
 
@@ -110,17 +111,18 @@ class _Paths:
 
 def _readings(path: str) -> list[str] | None:
     """How servers may read a path, the plain reading first; None with dot segments."""
-    if not _AMBIGUOUS.search(path):
+    if not _ENCODED.search(path):
         return [path]
     decoded = _decode(path)
+    if not _SEPARATOR.search(path) and not _SPECIAL.search(decoded):
+        return [decoded]
     folded = re.sub(r"/+", "/", decoded.replace("\\", "/"))
     segments = [segment.partition(";")[0] for segment in folded.split("/")]
     if "." in segments or ".." in segments:
         return None
-    plain = "".join(
-        part if index % 2 else _decode(part)
-        for index, part in enumerate(re.split(f"({_SEPARATOR.pattern})", path))
-    )
+    # what _SEPARATOR finds stands at the odd places
+    parts = _SEPARATOR.split(path)
+    plain = "".join(part if index % 2 else _decode(part) for index, part in enumerate(parts))
     return [plain, folded, "/".join(segments)]
 
 
