@@ -22,6 +22,7 @@ from ramkit.gateway.exchange import Exchange, Parts
 from ramkit.gateway.policy import Route, Upstream, check_routes
 from ramkit.gateway.probing import probe
 from ramkit.gateway.tracking import Tracker
+from ramkit.gateway.websocket import Socket
 from ramkit.kernel.asgi import RawHeaders, Receive, Scope, Send
 from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.clock import Clock, SystemClock
@@ -98,6 +99,9 @@ class Gateway(LoopBound):
         if kind == "http":
             self._ready()
             await self._http(scope, receive, send)
+        elif kind == "websocket":
+            self._ready()
+            await self._websocket(scope, receive, send)
         elif kind == "lifespan":
             await follow_lifespan(_lifespan, scope, receive, send, self)
         else:
@@ -158,10 +162,31 @@ class Gateway(LoopBound):
                 # The server in front has to break the connection off: nobody may take this for the end.
                 outcome = "broken"
                 raise
-            outcome = await self._failed(error, exchange, group, scope, receive, send)
+            headers: RawHeaders = [_CLOSE] if exchange.unread else []
+            outcome = await self._failed(error, headers, group, scope, receive, send)
             exchange.status = error.status
         finally:
             self._ended(group.upstream.name, outcome, exchange.status)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._find(scope)
+        if isinstance(found, Refusal):
+            await self._reply(found.status, found.detail, found.headers, scope, receive, send)
+            self._ended("", "refused", found.status)
+            return
+        group, path, key = found
+        socket = Socket(self._parts, group, path, self._max_message, scope, receive, send)
+        outcome = "abandoned"
+        try:
+            await socket.run(key)
+            outcome = "answered"
+        except ClientGone:
+            pass
+        except GatewayError as error:
+            outcome = await self._failed(error, [], group, scope, receive, send)
+            socket.status = error.status
+        finally:
+            self._ended(group.upstream.name, outcome, socket.status)
 
     def _find(self, scope: Scope) -> "Refusal | tuple[Group, bytes, bytes]":
         """The group, the path that its servers see, and the key that chooses among them."""
@@ -169,7 +194,7 @@ class Gateway(LoopBound):
         if refused is not None:
             return refused
         headers: RawHeaders = scope["headers"]
-        if scope["method"] in ("TRACE", "OPTIONS") and max_forwards(headers) == 0:
+        if scope.get("method") in ("TRACE", "OPTIONS") and max_forwards(headers) == 0:
             return last_recipient(scope["method"])
         path = raw_path(scope)
         host = next((value for name, value in headers if name == b"host"), b"").decode()
@@ -196,7 +221,7 @@ class Gateway(LoopBound):
     async def _failed(
         self,
         error: GatewayError,
-        exchange: Exchange,
+        headers: RawHeaders,
         group: Group,
         scope: Scope,
         receive: Receive,
@@ -204,9 +229,8 @@ class Gateway(LoopBound):
     ) -> str:
         """Answer with the error, told apart by its status; the outcome's name."""
         _log.warning("%s %s: %s", group.upstream.name, type(error).__name__, error)
-        headers: RawHeaders = [_CLOSE] if exchange.unread else []
         if error.status == NoServer.status:
-            headers.append((b"retry-after", b"1"))
+            headers = [*headers, (b"retry-after", b"1")]
         await self._reply(error.status, error.detail, headers, scope, receive, send)
         return _OUTCOMES.get(error.status, "refused")
 

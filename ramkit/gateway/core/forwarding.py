@@ -53,6 +53,8 @@ _KEPT = frozenset({b"host", b"content-length"})
 _RESPONSE_DROPS = _HOP
 #: of a status that has no body, which its Content-Length would announce (RFC 9110 §8.6)
 _BODILESS = frozenset({204, 304})
+#: of the handshake of a WebSocket
+_SCHEMES = {"ws": "http", "wss": "https"}
 _PLAIN = frozenset({b"close", b"keep-alive", b""})
 
 
@@ -116,7 +118,7 @@ def _framing_problem(headers: RawHeaders, version: str) -> Refusal | None:
 
 def _target_problem(scope: Scope) -> Refusal | None:
     """RFC 9112 §3.2: the origin form, or ``*`` of OPTIONS. No target chooses whom to connect to."""
-    method: str = scope["method"]
+    method: str = scope.get("method", "GET")  # a WebSocket's
     if method == "CONNECT":
         return Refusal(501, "This is no tunnel.")
     if not method.isascii() or method.encode().translate(None, _TOKEN_BYTES):
@@ -180,14 +182,14 @@ class Forwarding:
             fields += [(b"te", b"trailers"), (b"connection", b"te")]
         self._add_client(fields, scope, host)
         fields.append((b"via", b"%s %s" % (scope["http_version"].encode(), self.via)))
-        if scope["method"] in ("TRACE", "OPTIONS"):
+        if scope.get("method") in ("TRACE", "OPTIONS"):
             fields += _fewer_forwards(given)
         return fields
 
     def _add_client(self, fields: RawHeaders, scope: Scope, host: bytes) -> None:
         """Forwarded (RFC 7239) and its elder siblings, of which each peer but a trusted one knows nothing."""
         peer = scope["client"][0] if scope.get("client") else ""
-        scheme: str = scope["scheme"]
+        scheme = _SCHEMES.get(scope["scheme"], scope["scheme"])
         header = self._trusted.header if self._trusted.trusts_peer(scope) else None
         if header is None:
             fields += _client_fields(peer, scheme, host)
