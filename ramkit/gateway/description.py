@@ -15,6 +15,10 @@
     [cache]
     store = "memory://"
 
+    [[cache.rules]]
+    path = "/users/*"
+    ttl = 60
+
 The tables take what ``Upstream``, ``HealthCheck``, ``Ejection``, ``CircuitBreaker`` and ``Route`` take;
 ``ejection = false`` and ``breaker = false`` turn one off. Nothing is ignored: a key that is not known is
 a mistake.
@@ -40,13 +44,15 @@ _PARTS: dict[str, type[Any]] = {"health": HealthCheck, "ejection": Ejection, "br
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a file says. ``listen``: host and port. ``cache``: the URL of a store."""
+    """What a file says. ``listen``: host and port. ``cache``: the URL of a store; ``cache_rules``: what the
+    cache's rules are made of, for it to check."""
 
     upstreams: tuple[Upstream, ...]
     routes: tuple[Route, ...]
     listen: tuple[str, int] | None = None
     trusted_proxies: tuple[str, ...] = ()
     cache: str | None = None
+    cache_rules: tuple[Table, ...] = ()
 
 
 def parse(text: str) -> Description:
@@ -74,6 +80,7 @@ def parse(text: str) -> Description:
         listen=address("listen", table["listen"]) if "listen" in table else None,
         trusted_proxies=_proxies(table.get("trusted_proxies", [])),
         cache=_cache(table["cache"]) if "cache" in table else None,
+        cache_rules=_rules(table.get("cache")),
     )
 
 
@@ -145,9 +152,18 @@ def _proxies(value: object) -> tuple[str, ...]:
 
 def _cache(value: object) -> str:
     table = _table("cache", value)
-    _known("cache", table, {"store"})
+    _known("cache", table, {"store", "rules"})
     store: object = table.get("store")
     if not isinstance(store, str) or not store:
         problem = "is missing" if store is None else f"{store!r} is not a URL"
         raise ConfigurationError("cache.store", problem)
     return store
+
+
+def _rules(cache: object) -> tuple[Table, ...]:
+    given: object = _table("cache", cache).get("rules", []) if cache is not None else []
+    if not isinstance(given, list):
+        raise ConfigurationError("cache.rules", "must be written as [[cache.rules]], one for each")
+    return tuple(
+        _table(f"cache.rules[{number}]", each) for number, each in enumerate(cast(list[object], given))
+    )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Container
 
-from ramkit.gateway.core.forwarding import Forwarding, body_length, response_fields, target_of
+from ramkit.gateway.core.forwarding import Forwarding, body_length, interim_fields, response_fields, target_of
 from ramkit.gateway.core.members import Group, Member, Outcome
 from ramkit.gateway.errors import (
     BadResponse,
@@ -35,6 +35,9 @@ _UNWATCHED = 0.02
 #: what says of a server that it cannot serve now (RFC 9110 §15.6.3 to §15.6.5)
 _FAILURES = frozenset({502, 503, 504})
 _FINAL = 200
+#: Messages for interim responses: ASGI's, for the Link fields of a 103, and that of ramkit.gateway.server.
+EARLY_HINT = "http.response.early_hint"
+INTERIM = "ramkit.response.interim"
 
 
 class Parts:
@@ -216,11 +219,20 @@ class Exchange:
             await link.send(request)
         head = await link.head()
         while head.status < _FINAL:
-            if head.status == 103 and "http.response.early_hint" in extensions:
-                links = [value for name, value in head.headers if name == b"link"]
-                await self._send({"type": "http.response.early_hint", "links": links})
+            await self._hint(head, extensions)
             head = await link.head()
         return head
+
+    async def _hint(self, head: Head, extensions: Container[str]) -> None:
+        """Pass an interim response on (RFC 9110 §15.2), if the server in front knows how."""
+        if head.status == 100 or self._scope["http_version"] == "1.0":
+            return  # answers an Expect, which was not sent; unknown to HTTP/1.0
+        if INTERIM in extensions:
+            fields = interim_fields(head.headers)
+            await self._send({"type": INTERIM, "status": head.status, "headers": fields})
+        elif head.status == 103 and EARLY_HINT in extensions:
+            links = [value for name, value in head.headers if name == b"link"]
+            await self._send({"type": EARLY_HINT, "links": links})
 
     async def _pump(self, link: Connection) -> None:
         """The rest of the request's body, as it comes; then as ``_listen``."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import uvicorn
 
 from ramkit.gateway import Gateway, Upstream
+from ramkit.gateway.server import Protocol
 from ramkit.kernel.asgi import ASGIApp
 from ramkit.testing.client import no_leaks
 
@@ -19,9 +20,15 @@ PATIENCE = 20.0
 async def serving(app: ASGIApp, **options) -> AsyncIterator[str]:
     """The URL of an app behind uvicorn, as `ramkit gateway` runs it."""
     listener = socket.create_server(("127.0.0.1", 0))
-    settings = {"lifespan": "off", "date_header": False, "server_header": False, **options}
+    settings = {
+        "lifespan": "off",
+        "date_header": False,
+        "server_header": False,
+        "proxy_headers": False,
+        **options,
+    }
     config = uvicorn.Config(
-        app, http="httptools", ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=5, **settings
+        app, http=Protocol, ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=5, **settings
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -269,15 +269,15 @@ class HTTPConnection(asyncio.Protocol):
             return
         self._headed = True
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
-        # RFC 9112 §6.1: no other coding was asked for
-        if codings and codings != [b"chunked"]:
-            raise BadResponse(f"transfer codings {codings}")
+        if any(coding in line for line in codings for coding in _COMPRESSIONS):
+            raise BadResponse(f"transfer codings that nobody asked for: {codings}")
         if self._is_head or status in _BODILESS:
             # llhttp knows no requests and would wait for a body: this parser has served.
             self._end(keep=_persists(version, self._headers))
             self._parser = None
             return
-        self._until_close = not codings and all(name != b"content-length" for name, _ in self._headers)
+        chunked = bool(codings) and codings[-1].rpartition(b",")[2].strip() == b"chunked"
+        self._until_close = not chunked and all(name != b"content-length" for name, _ in self._headers)
         self._wake()
 
     def on_body(self, body: bytes) -> None:
@@ -300,6 +300,9 @@ class HTTPConnection(asyncio.Protocol):
         self._wake()
 
 
+#: Transfer codings change the body and need TE (RFC 9112 §7.4), which is never sent for these. Others than
+#: these and ``chunked`` are not known: the body is read to the connection's end (§6.3).
+_COMPRESSIONS = (b"gzip", b"deflate", b"compress")
 #: methods for which no Content-Length of 0 is due (RFC 9110 §8.6)
 _WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE"})
 

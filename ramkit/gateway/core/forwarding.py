@@ -15,6 +15,7 @@ __all__ = [
     "Refusal",
     "body_length",
     "date",
+    "interim_fields",
     "last_recipient",
     "max_forwards",
     "raw_path",
@@ -283,6 +284,12 @@ def response_fields(
         fields.append((b"date", date(now)))
     fields.append((b"via", b"1.1 " + via))
     return fields
+
+
+def interim_fields(headers: RawHeaders) -> RawHeaders:
+    """Fields of an interim response (RFC 9110 §15.2) as they go to the client."""
+    dropped = _RESPONSE_DROPS | _connection_options(headers)
+    return [pair for pair in headers if pair[0] not in dropped]
 
 
 def date(now: float) -> bytes:
