@@ -55,6 +55,7 @@ class Ejection:
     all of it over ``slow_start`` seconds; 0 gives it all at once.
 
     Never more than ``max_ejected`` of the servers are left out, those that health checks took out counted.
+    One more that fails in a row gets a fiftieth of its part for a ``duration``.
     """
 
     failures: int = 5

@@ -22,7 +22,7 @@ class Member:
 
     __slots__ = (
         "check_at", "ejected_until", "ejections", "healthy", "host", "outstanding", "port", "recent",
-        "returned", "row", "scheme", "since", "streak", "trial", "url", "weight",
+        "returned", "row", "scheme", "shunned_until", "since", "streak", "trial", "url", "weight",
     )  # fmt: skip
 
     def __init__(self, url: str, window: float, now: float) -> None:
@@ -44,8 +44,8 @@ class Member:
         self.ejected_until: float | None = None
         self.ejections = 0
         self.trial = 0
-        #: when it came back
-        self.returned = float("-inf")
+        #: when it came back; until when it gets little, though it is not ejected
+        self.returned = self.shunned_until = float("-inf")
         #: what the health checks say: for how many checks in a row they have said otherwise; the next one
         self.healthy = True
         self.streak = 0

@@ -91,14 +91,12 @@ class Group:
         """An attempt that ``started`` numbered has ended."""
         member.outstanding -= 1
         if outcome is Outcome.SUCCESS:
+            if attempt >= member.since:
+                member.recent.add(now)
+                if member.row or member.ejected_until is not None:
+                    self._recovered(member, now)
             if not self._breaker.closed and self._breaker.succeeded(attempt):
                 self._forget(now)
-            if attempt >= member.since:
-                member.row = 0
-                member.recent.add(now)
-                if member.ejected_until is not None:
-                    self._outliers.restore(member, now, self._number + 1)
-                    self._sort(now)
         elif outcome is Outcome.ABANDONED:
             self._breaker.abandoned(attempt)
             if attempt == member.trial:
@@ -128,7 +126,7 @@ class Group:
             member.row, member.since = 0, self._number + 1
             member.recent.clear(now)
             if member.ejected_until is not None:
-                member.ejected_until = now
+                member.ejected_until, member.trial = now, 0
             self._outliers.warm(member, now)
         self._sort(now)
 
@@ -149,13 +147,24 @@ class Group:
                 old.since, old.trial, old.recent = self._number + 1, 0, member.recent
                 old.healthy = old.healthy or not self._checks.wanted
                 if self.upstream.ejection is None:
-                    old.ejected_until = None
+                    self._outliers.restore(old, self._made, old.since)
             members.append(old or member)
         self.members = tuple(members)
         self._balancer = balancer(self.upstream.balance, self.members, self._random)
         self._sort(self._made)
 
     # -- judgement ----------------------------------------------------------------------------------
+
+    def _recovered(self, member: Member, now: float) -> None:
+        """It answered after failures."""
+        member.row = 0
+        if member.ejected_until is not None:
+            self._outliers.restore(member, now, self._number + 1)
+        elif now < member.shunned_until:
+            self._outliers.warm(member, now)
+        else:
+            return
+        self._sort(now)
 
     def _failed(self, member: Member, now: float, attempt: int) -> None:
         member.row += 1
@@ -164,14 +173,17 @@ class Group:
             if attempt == member.trial:
                 self._outliers.eject(member, now, self._number + 1)
                 self._sort(now)
-        elif self._outliers.suspicious(member, now) and self._outliers.room(self.members):
-            self._outliers.eject(member, now, self._number + 1)
-            self._sort(now)
+        elif self._outliers.suspicious(member, now):
+            if self._outliers.room(self.members):
+                self._outliers.eject(member, now, self._number + 1)
+                self._sort(now)
+            elif self._outliers.shun(member, now):
+                self._sort(now)
         self._breaker.judge(self._serving or self._ejected, now)
 
     def _forget(self, now: float) -> None:
-        """The breaker closed: what opened it is over."""
-        for member in self.members:
+        """The breaker closed: what opened it is over. Who is ejected has a trial of its own before it."""
+        for member in self._serving:
             member.row, member.since = 0, self._number + 1
             member.recent.clear(now)
 
@@ -190,4 +202,4 @@ class Group:
                     self._wake = min(self._wake, member.ejected_until)
         self._warming = [member for member in self._serving if self._outliers.weigh(member, now)]
         if self._warming:
-            self._wake = min(self._wake, *(self._outliers.warm_at(member) for member in self._warming))
+            self._wake = min(self._wake, *(self._outliers.settled(member, now) for member in self._warming))

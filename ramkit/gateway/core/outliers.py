@@ -12,8 +12,12 @@ from ramkit.gateway.policy import Ejection
 
 __all__ = ["Outliers"]
 
+_LONG_AGO = float("-inf")
+
 #: The part of its requests that a server gets when it comes back: enough to warm up, little to lose.
 _FIRST_WEIGHT = 0.1
+#: And of one that ought to be ejected, while too many are: what retries can make good.
+_SHUNNED_WEIGHT = 0.02
 
 
 class Outliers:
@@ -55,6 +59,16 @@ class Outliers:
         member.ejected_until = now + duration
         member.since, member.trial = since, 0
 
+    def shun(self, member: Member, now: float) -> bool:
+        """It fails in a row and there is no room: it gets little for as long as a first ejection lasts.
+        Whether that is news."""
+        policy = self._policy
+        if policy is None or member.row < policy.failures:
+            return False
+        news = now >= member.shunned_until
+        member.shunned_until = now + policy.duration
+        return news
+
     def restore(self, member: Member, now: float, since: int) -> None:
         """Let it back, with a clean record, gradually."""
         member.ejected_until = None
@@ -64,15 +78,20 @@ class Outliers:
 
     def warm(self, member: Member, now: float) -> None:
         """Its part of the requests grows from now on."""
-        member.returned = now
+        member.returned, member.shunned_until = now, _LONG_AGO
         self.weigh(member, now)
 
-    def warm_at(self, member: Member) -> float:
-        """When its part is whole again."""
+    def settled(self, member: Member, now: float) -> float:
+        """When its part is what it was, or begins to grow."""
+        if now < member.shunned_until:
+            return member.shunned_until
         return member.returned + (self._policy.slow_start if self._policy is not None else 0)
 
     def weigh(self, member: Member, now: float) -> bool:
-        """Set its part of the requests; whether that still grows."""
+        """Set its part of the requests; whether that will change with time."""
+        if now < member.shunned_until:
+            member.weight = _SHUNNED_WEIGHT
+            return True
         slow_start = self._policy.slow_start if self._policy is not None else 0
         age = now - member.returned
         member.weight = 1.0 if age >= slow_start else max(_FIRST_WEIGHT, age / slow_start)
