@@ -41,4 +41,6 @@ def _cached(app: ASGIApp, url: str, rules: Sequence[Mapping[str, Any]]) -> ASGIA
             raise ConfigurationError(f"cache.rules[{number}]", f"there is no {', '.join(sorted(unknown))}")
         if "path" not in rule:
             raise ConfigurationError(f"cache.rules[{number}].path", "is missing")
-    return CacheMiddleware(app, cache=Cache(url), rules=[Rule(**rule) for rule in rules])
+    # While no server answers, what has just expired is better than nothing (RFC 9111 §4.2.4).
+    otherwise = Rule("*", ttl=0, stale_if_error=60)
+    return CacheMiddleware(app, cache=Cache(url), rules=[*(Rule(**rule) for rule in rules), otherwise])

@@ -146,7 +146,7 @@ class Exchange:
     def _identified(self) -> bool:
         """Whether it says who asks, and its rule does not say that this is no matter."""
         rule, watched = self.target.rule, self.watched
-        if rule is None:
+        if rule is None or not rule.gives_lifetime:
             return False
         if b"cookie" in watched and rule.cookies == "private":
             return True

@@ -86,6 +86,11 @@ class Rule:
             raise ConfigurationError("query_ignore", "says nothing beside query_select")
         object.__setattr__(self, "_path", glob(self.path))
 
+    @property
+    def gives_lifetime(self) -> bool:
+        """Whether anything is stored because of this rule that does not say itself for how long."""
+        return bool(self.ttl or self.heuristic or self.negative_ttl)
+
     def matches(self, path: str) -> bool:
         """Whether this rule is about that decoded path."""
         return self._path.fullmatch(path) is not None

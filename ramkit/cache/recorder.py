@@ -59,10 +59,12 @@ class Recorder:
         """From here on what is purged is newer than the response."""
         self._place = self._cache.log.incarnation, self._cache.log.epoch
 
-    def purged(self) -> bool:
-        """Whether what was begun would not be served: purged since."""
+    def unpurged(self) -> tuple[int, ...]:
+        """The slots of what was begun; none if it is not to be stored, or purged since."""
         entry = self._entry(self.storable, b"", 0) if self.storable is not None else None
-        return entry is None or self._cache.judge(entry, None) is not Verdict.VALID
+        if entry is None or self._cache.judge(entry, None) is not Verdict.VALID:
+            return ()
+        return entry.slots
 
     def begin(self, status: int, headers: RawHeaders, *, trailers: bool = False) -> str | None:
         """The head of the response is there. None if it may be stored, or the reason why not."""

@@ -57,13 +57,13 @@ class _Responder:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] < 400:
             message = {**message, "headers": raw_headers(message)}
-            storable = self._is_storable(message) and not self._recorder.purged()
-            version = self._cache.table.version
-            confirmed = await self._invalidate(Facts(message["headers"]))
-            # It is newer than the purge that it makes itself; one that came in between is newer than it.
-            if storable and confirmed and self._cache.table.version == version + 1:
-                self._recorder.begin_anew()
-                self._parts = []
+            slots = self._recorder.unpurged() if self._is_storable(message) else ()
+            with self._cache.table.watch(slots) as purges:
+                confirmed = await self._invalidate(Facts(message["headers"]))
+                # It is newer than the purge that it makes itself; one that came in between is newer than it.
+                if slots and confirmed and len(purges) == 1:
+                    self._recorder.begin_anew()
+                    self._parts = []
         elif self._parts is not None:
             await self._collect(message, self._parts)
         await self._send(message)
