@@ -107,7 +107,6 @@ class PartRecorder(Recorder):
             validator is not None
             and validator == validator_of(older)
             and older.incarnation == entry.incarnation
-            and older.flags == entry.flags
             and self._cache.judge(older, None) is Verdict.VALID
         )
 
