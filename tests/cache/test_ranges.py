@@ -546,7 +546,7 @@ async def test_streams_of_parts_are_passed_on_while_they_are_stored(over):
         {b"vary": b"*"},
     ],
 )
-async def test_parts_that_are_not_stored(over, spoiled):
+async def test_parts_that_are_not_stored(over, cache, spoiled):
     film = Film()
 
     def spoil(status, headers, body):
@@ -558,6 +558,7 @@ async def test_parts_that_are_not_stored(over, spoiled):
     for _ in range(2):
         answer = await part(app, "0-4")
         assert (answer.x_cache, answer.status, answer.body) == ("MISS", 206, b"01234")
+        assert cache.store.peek(Target(scope_of("/a"), ()).key) is None
     film.spoil = lambda *response: response
     whole = await ask(app, "/a")
     assert said(whole) == ("MISS", 200, None, BODY)
