@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.core.ranges import Parts, parse_content_range, strong_validator
-from ramkit.cache.core.serving import State
 from ramkit.cache.flight import Turn
 from ramkit.cache.parts import PartRecorder, validator_of
 from ramkit.cache.reads import WatchedScope
@@ -96,8 +95,6 @@ class Completion(Responder):
     async def _answer_whole(self, entry: Entry | None) -> None:
         exchange = self._exchange
         if entry is None or entry.status != 200:
-            return
-        if self._cache.state(entry, exchange.context.floor) is State.GONE:
             return
         self.mismatched = False
         self._cache.observed("miss")

@@ -288,7 +288,8 @@ class Exchange:
         return message
 
     def _render_scope(self, expired: Entry | None) -> WatchedScope:
-        """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
+        """The request as the app sees it: a full GET, whatever the client has, so that it can be stored; or
+        one for what is missing."""
         headers: RawHeaders = [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONAL]
         asking = precondition_of(expired) if expired is not None else None
         if asking is not None:

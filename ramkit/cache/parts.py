@@ -62,15 +62,14 @@ class PartRecorder(Recorder):
         return reason
 
     async def store(self, body: bytes) -> None:
-        span = self._span
-        if span is None:
+        if self._span is None or self.storable is None:
             await super().store(body)
-        elif self.storable is not None:
-            reason = self._judge() if len(body) == span.length else "content-range"
-            if reason is not None or self.storable is None:
-                self.refuse(reason or "status")
-            else:
-                await self._keep(self._entry(self.storable, body, 0))
+            return
+        reason = self._judge() if len(body) == self._span.length else "content-range"
+        if reason is not None:
+            self.refuse(reason)
+        else:
+            await self._keep(self._entry(self.storable, body, 0))
 
     async def _joined(self, key: bytes, entry: Entry) -> Entry:
         if self._span is None:
@@ -108,7 +107,6 @@ class PartRecorder(Recorder):
             validator is not None
             and validator == validator_of(older)
             and older.incarnation == entry.incarnation
-            and older.flags == entry.flags
             and self._cache.judge(older, None) is Verdict.VALID
         )
 
