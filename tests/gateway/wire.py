@@ -92,7 +92,7 @@ class Script:
         self.tasks.add(task)
         try:
             await self._handle(Peer(reader, writer))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self.tasks.discard(task)
