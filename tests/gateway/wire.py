@@ -63,11 +63,11 @@ class Peer:
 
     async def rest(self) -> bytes:
         """Until the other side closes; a reset is an end, too."""
-        data = b""
+        data = bytearray()
         with suppress(ConnectionError):
             while piece := await self.reader.read(65536):
                 data += piece
-        return data
+        return bytes(data)
 
     def reset(self) -> None:
         """Close with an RST."""
