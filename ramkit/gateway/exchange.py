@@ -27,7 +27,8 @@ __all__ = ["Exchange", "Parts"]
 
 #: RFC 9110 §9.2.2
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
-#: Bytes of a body that are kept so that it can be sent again.
+#: Bytes of a request's body that are kept so that it can be sent again, and of a response's body that is
+#: held until it is whole.
 _REPEATABLE = 65536
 #: Seconds after which somebody listens for the client's leaving. Most requests are answered before, and
 #: a task for each would cost as much as all the rest.
@@ -175,6 +176,7 @@ class Exchange:
         )
         self._link = link
         error: Exception | None = ClientGone("left")
+        head: Head | None = None
         try:
             self._check_client()
             head = await self._ask(link, member, length)
@@ -184,7 +186,7 @@ class Exchange:
         except GatewayError as problem:
             error = problem
             stale = link.reused and isinstance(problem, UpstreamReset) and not fresh
-            if stale and self.status is None and self._idempotent and not self._streamed and not self._gone:
+            if stale and head is None and self._idempotent and not self._streamed and not self._gone:
                 # It had been closed when the request arrived: that says nothing of the server.
                 raise _Stale from problem
             raise
@@ -291,10 +293,13 @@ class Exchange:
         start = {"type": "http.response.start", "status": head.status, "headers": fields}
         if trailers:
             start["trailers"] = True
+        held = await self._hold(link) if self._idempotent and self._holds(head) else None
         link.limit(None, IdleTimeout())
         self.status = head.status
         await send(start)
-        ended = False
+        ended = held is not None
+        if held is not None:
+            await send({"type": "http.response.body", "body": held, "more_body": False})
         while not ended:
             link.limit(idle, IdleTimeout("the response stopped"))
             body = await link.read()
@@ -303,6 +308,22 @@ class Exchange:
             await send({"type": "http.response.body", "body": body, "more_body": not ended})
         if trailers:
             await send({"type": "http.response.trailers", "headers": link.trailers, "more_trailers": False})
+
+    def _holds(self, head: Head) -> bool:
+        """Whether the response is so short that its client gets it when it is whole: if it breaks off before,
+        another server is asked. A request whose body is still under way is not sent again."""
+        if self._more or self._streamed:
+            return False
+        length = next((value for name, value in head.headers if name == b"content-length"), b"")
+        return length.isdigit() and len(length) < 10 and int(length) <= _REPEATABLE
+
+    async def _hold(self, link: Connection) -> bytes:
+        """The whole body."""
+        pieces: list[bytes] = []
+        while not link.ended:
+            link.limit(self._upstream.idle_timeout, IdleTimeout("the response stopped"))
+            pieces.append(await link.read())
+        return b"".join(pieces)
 
 
 class _Stale(Exception):

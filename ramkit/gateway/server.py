@@ -41,6 +41,13 @@ class Protocol(HttpToolsProtocol):
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        # What came before the error, in the same read, must not begin a request.
+        cycle: Any = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            cycle.disconnected = True
+        super().send_400_response(msg)
+
     def on_message_begin(self) -> None:
         self._in_head, self._unparsed = True, 0
         super().on_message_begin()

@@ -23,13 +23,14 @@ def test_retries_never_exceed_the_budget(steps: list[tuple[float, int, int]], sh
             budget.sent(now)
             firsts.append(now)
         for _ in range(wanted):
-            if budget.spend(now):
-                budget.sent(now)
-                retries.append(now)
-        recent = sum(now - each <= 10 for each in firsts)
-        # a window of ten steps reaches back for at least nine
-        spent = sum(now - each <= 9 for each in retries)
-        assert spent <= share * recent + (100 if share else 0)
+            if not budget.spend(now):
+                break
+            budget.sent(now)
+            retries.append(now)
+            recent = sum(now - each <= 10 for each in firsts)
+            # a window of ten steps reaches back for at least nine
+            spent = sum(now - each < 9 for each in retries)
+            assert spent <= share * recent + 100 * (share > 0)
 
 
 def test_a_fifth_of_the_requests_and_a_hundred() -> None:

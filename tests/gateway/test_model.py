@@ -109,7 +109,7 @@ class GroupMachine(RuleBasedStateMachine):
         if self.group.may_retry(self.now):
             self.budget.retries.append(self.now)
             recent = sum(self.now - each <= 10 for each in self.budget.requests)
-            spent = sum(self.now - each <= 9 for each in self.budget.retries)
+            spent = sum(self.now - each < 9 for each in self.budget.retries)
             assert spent <= 0.2 * recent + 100
 
     @precondition(lambda self: self.attempts)

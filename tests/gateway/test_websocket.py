@@ -39,17 +39,21 @@ class Recorder:
 
 async def test_messages_go_both_ways() -> None:
     app = Recorder(headers=[(b"x-app", b"1"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
-    async with serving(app) as up, gateway_to(up) as gateway, serving(ASGILint(gateway)) as url:
-        async with connect(f"{on(url)}/a%2Fb?q=%20", additional_headers=[("X-Me", "1"), ("X-Me", "2")]) as ws:
-            for message in ("text", b"\x00bytes", "", b"", "é" * 1000):
-                await ws.send(message)
-                assert await ws.recv() == message
-            assert ws.response is not None
-            assert ws.response.headers.get_all("set-cookie") == ["a=1", "b=2"]
-            assert ws.response.headers["x-app"] == "1"
-            assert ws.response.headers.get_all("sec-websocket-accept") == [
-                ws.response.headers["sec-websocket-accept"]
-            ]
+    async with (
+        serving(app) as up,
+        gateway_to(up) as gateway,
+        serving(ASGILint(gateway)) as url,
+        connect(f"{on(url)}/a%2Fb?q=%20", additional_headers=[("X-Me", "1"), ("X-Me", "2")]) as ws,
+    ):
+        for message in ("text", b"\x00bytes", "", b"", "é" * 1000):
+            await ws.send(message)
+            assert await ws.recv() == message
+        assert ws.response is not None
+        assert ws.response.headers.get_all("set-cookie") == ["a=1", "b=2"]
+        assert ws.response.headers["x-app"] == "1"
+        assert ws.response.headers.get_all("sec-websocket-accept") == [
+            ws.response.headers["sec-websocket-accept"]
+        ]
     headers = app.scope["headers"]
     assert app.scope["raw_path"] == b"/a%2Fb"
     assert app.scope["query_string"] == b"q=%20"
@@ -63,18 +67,26 @@ async def test_messages_go_both_ways() -> None:
 
 async def test_the_subprotocol_is_the_upstreams_choice() -> None:
     app = Recorder(subprotocol="b")
-    async with serving(app) as up, gateway_to(up) as gateway, serving(gateway) as url:
-        async with connect(on(url), subprotocols=[Subprotocol("a"), Subprotocol("b")]) as ws:
-            assert ws.subprotocol == "b"
+    async with (
+        serving(app) as up,
+        gateway_to(up) as gateway,
+        serving(gateway) as url,
+        connect(on(url), subprotocols=[Subprotocol("a"), Subprotocol("b")]) as ws,
+    ):
+        assert ws.subprotocol == "b"
     assert app.scope["subprotocols"] == ["a", "b"]
 
 
 async def test_the_upstreams_close_code_reaches_the_client() -> None:
-    async with serving(Recorder()) as up, gateway_to(up) as gateway, serving(gateway) as url:
-        async with connect(on(url)) as ws:
-            await ws.send("close")
-            with pytest.raises(ConnectionClosed) as closed:
-                await ws.recv()
+    async with (
+        serving(Recorder()) as up,
+        gateway_to(up) as gateway,
+        serving(gateway) as url,
+        connect(on(url)) as ws,
+    ):
+        await ws.send("close")
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4321, "as you wish")
 
@@ -146,11 +158,15 @@ async def test_an_upstream_that_dies_is_told_from_one_that_closes() -> None:
         await receive()
         raise RuntimeError("died")
 
-    async with serving(app) as up, gateway_to(up) as gateway, serving(gateway) as url:
-        async with connect(on(url)) as ws:
-            await ws.send("x")
-            with pytest.raises(ConnectionClosed) as closed:
-                await ws.recv()
+    async with (
+        serving(app) as up,
+        gateway_to(up) as gateway,
+        serving(gateway) as url,
+        connect(on(url)) as ws,
+    ):
+        await ws.send("x")
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1014
 
@@ -164,11 +180,15 @@ async def test_messages_are_bounded(towards: str) -> None:
             await send({"type": "websocket.send", "bytes": b"x" * 1001})
         await receive()
 
-    async with serving(app) as up, gateway_to(up, max_message=1000) as gateway, serving(gateway) as url:
-        async with connect(on(url)) as ws:
-            if towards == "upstream":
-                await ws.send(b"x" * 1001)
-            with pytest.raises(ConnectionClosed) as closed:
-                await ws.recv()
+    async with (
+        serving(app) as up,
+        gateway_to(up, max_message=1000) as gateway,
+        serving(gateway) as url,
+        connect(on(url)) as ws,
+    ):
+        if towards == "upstream":
+            await ws.send(b"x" * 1001)
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009

@@ -63,11 +63,11 @@ class Peer:
 
     async def rest(self) -> bytes:
         """Until the other side closes; a reset is an end, too."""
-        data = b""
+        data = bytearray()
         with suppress(ConnectionError):
             while piece := await self.reader.read(65536):
                 data += piece
-        return data
+        return bytes(data)
 
     def reset(self) -> None:
         """Close with an RST."""
@@ -92,7 +92,7 @@ class Script:
         self.tasks.add(task)
         try:
             await self._handle(Peer(reader, writer))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self.tasks.discard(task)

@@ -56,6 +56,8 @@ _RESPONSE_DROPS = _HOP
 _BODILESS = frozenset({204, 304})
 #: of the handshake of a WebSocket
 _SCHEMES = {"ws": "http", "wss": "https"}
+#: 0.9 has no fields, and so no Host
+_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _PLAIN = frozenset({b"close", b"keep-alive", b""})
 
 
@@ -73,6 +75,8 @@ def refusal(scope: Scope) -> Refusal | None:
     Much of this a good server has refused already. It is looked at again because what two parties read
     differently is how requests are smuggled (RFC 9112 §11.2).
     """
+    if scope["http_version"] not in _VERSIONS:
+        return Refusal(505, "This version of HTTP is not supported.")
     headers: RawHeaders = scope["headers"]
     names = b"\n".join([name for name, _ in headers])
     values = b"\n".join([value for _, value in headers])
@@ -91,7 +95,7 @@ def _host_problem(hosts: list[bytes], version: str) -> Refusal | None:
     """RFC 9112 §3.2: exactly one Host, and it is one. Before HTTP/1.1 there need be none."""
     if len(hosts) == 1:
         return None if _good_host(hosts[0]) else Refusal(400, "The Host is malformed.")
-    if hosts or version not in ("1.0", "0.9"):
+    if hosts or version != "1.0":
         return Refusal(400, "There must be exactly one Host.")
     return None
 
