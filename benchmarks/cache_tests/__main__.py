@@ -40,11 +40,11 @@ def main() -> int:
             results = list(threads.map(lambda run: results_of(suite, *run), runs.values()))
     ours = {name: outcomes(tests, found) for name, found in zip(runs, results, strict=True)}
     published = {name: outcomes(tests, found) for name, found in suite.published().items()}
-    text = text_of(suite.name, tests, ours, published)
+    text = text_of(suite, tests, ours, published)
     print(text)
     if not asked.print:
         publish(text)
-    missing = unexplained(tests, ours)
+    missing = unexplained(suite, tests, ours)
     for each in missing:
         print(f"not explained: {each}", file=sys.stderr)
     return 1 if missing else 0

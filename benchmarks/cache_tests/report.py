@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.cache_tests.reasons import REASONS
 from benchmarks.cache_tests.run import OPTIONS
 from benchmarks.cache_tests.score import Outcome, Test, counts
+from benchmarks.cache_tests.suite import Suite
 from benchmarks.environments import ROOT
 from benchmarks.report import fill, table
 
@@ -21,11 +22,12 @@ _NAMES = {
     "trafficserver": "Traffic Server",
     "varnish": "Varnish",
 }
+_OLDER = "an older test, which the suite's repository has changed since"
 Found = Mapping[str, Outcome]
 
 
 def text_of(
-    suite: str, tests: Sequence[Test], ours: Mapping[str, Found], published: Mapping[str, Found]
+    suite: Suite, tests: Sequence[Test], ours: Mapping[str, Found], published: Mapping[str, Found]
 ) -> str:
     """Markdown: counts beside the published ones, the options, and every test that does not pass."""
     rows = [[f"**ramkit**, {name}", *_cells(tests, found)] for name, found in ours.items()]
@@ -34,17 +36,19 @@ def text_of(
     options = ", ".join(f"`{name}={value!r}`" for name, value in OPTIONS.items())
     return "\n\n".join(
         (
-            f"Of {suite}:",
+            f"Of {suite.name}:",
             table(["cache", "required", "optimal"], rows + others),
             f"*with options*: one `Rule` of {options}.",
             "What does not pass:",
-            table(["test", "kind", "where", "why"], _failures(tests, ours)),
+            table(["test", "kind", "where", "why"], _failures(suite, tests, ours)),
         )
     )
 
 
-def unexplained(tests: Sequence[Test], ours: Mapping[str, Found]) -> list[str]:
+def unexplained(suite: Suite, tests: Sequence[Test], ours: Mapping[str, Found]) -> list[str]:
     """What failed without a reason that is known."""
+    if suite.older:
+        return []
     failed = {(test.id, found[test.id].why) for found in ours.values() for test in _failed(tests, found)}
     return [f"{name}: {why}" for name, why in sorted(failed) if name not in REASONS]
 
@@ -65,7 +69,7 @@ def _failed(tests: Sequence[Test], found: Found) -> list[Test]:
     return [test for test in tests if test.kind != "check" and not found[test.id].passed]
 
 
-def _failures(tests: Sequence[Test], ours: Mapping[str, Found]) -> list[list[str]]:
+def _failures(suite: Suite, tests: Sequence[Test], ours: Mapping[str, Found]) -> list[list[str]]:
     where: dict[Test, list[str]] = {}
     for name, found in ours.items():
         for test in _failed(tests, found):
@@ -75,7 +79,7 @@ def _failures(tests: Sequence[Test], ours: Mapping[str, Found]) -> list[list[str
             f"`{test.id}`",
             test.kind,
             "everywhere" if len(names) == len(ours) else "; ".join(names),
-            REASONS.get(test.id, "not explained"),
+            REASONS.get(test.id, _OLDER if suite.older else "not explained"),
         ]
         for test, names in sorted(where.items(), key=lambda pair: (pair[0].kind != "required", pair[0].id))
     ]

@@ -1,8 +1,11 @@
 """The suite: a copy that npm has seen, and the node that runs it."""
 
+import contextlib
 import json
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,12 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Suite:
-    """``root`` has tests/ and results/, ``name`` says which one it is."""
+    """``root`` has tests/ and results/, ``name`` says which one it is. ``older``: than the repository, where
+    some tests ask for something else by now."""
 
     root: Path
     name: str
+    older: bool = False
 
     @property
     def server(self) -> Path:
@@ -57,21 +62,37 @@ _BROWSERS = {"chrome", "firefox", "safari"}
 def suite_of(checkout: Path | None) -> Suite:
     """The checkout in a copy of ours, or npm's package; installed once. Raises Missing."""
     if checkout is None:
-        root = _FOLDER / "npm" / "node_modules" / _PACKAGE
-        if not root.exists():
-            root.parent.parent.mkdir(parents=True, exist_ok=True)
-            _npm(["install", "--no-save", "--prefix", ".", f"{_PACKAGE}@{_VERSION}"], root.parent.parent)
-        return Suite(root, f"npm's {_PACKAGE} {_VERSION}")
+        root = _FOLDER / f"npm-{_VERSION}" / "node_modules" / _PACKAGE
+        with _made(root.parents[1]) as folder:
+            if folder is not None:
+                _npm(["install", "--no-save", "--prefix", ".", f"{_PACKAGE}@{_VERSION}"], folder)
+        return Suite(root, f"npm's {_PACKAGE} {_VERSION}", older=True)
     if not (checkout / "tests" / "index.mjs").exists():
         raise Missing(f"{checkout} is no checkout of cache-tests")
     version = json.loads((checkout / "package.json").read_text())["version"]
     root = _FOLDER / version
-    if not (root / "node_modules").exists():
-        shutil.copytree(checkout, root, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        for folder in (root, *root.rglob("*/")):
-            folder.chmod(0o755)  # what is copied may be read-only
-        _npm(["install", "--omit=dev"], root)
+    with _made(root) as folder:
+        if folder is not None:
+            shutil.copytree(checkout, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            for each in (folder, *folder.rglob("*/")):
+                each.chmod(0o755)  # what is copied may be read-only
+            _npm(["install", "--omit=dev"], folder)
     return Suite(root, f"cache-tests {version}")
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[Path | None]:
+    """A place to make what is to be there, None if it is: it appears at once, whoever else makes it, too."""
+    if folder.exists():
+        yield None
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        made = Path(place) / "made"
+        made.mkdir()
+        yield made
+        with contextlib.suppress(OSError):  # somebody else was first
+            made.rename(folder)
 
 
 def node() -> str:
