@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 
 const [root, base, ...ids] = process.argv.slice(2)
+const chunk = Math.max(50, ids.length)
 const older = !fs.existsSync(path.resolve(root, 'test-engine'))
 const load = name => import(path.resolve(root, older ? '' : 'test-engine', name))
 const tests = (await import(path.resolve(root, 'tests/index.mjs'))).default
@@ -15,8 +16,8 @@ for (const suite of tests) {
 console.log = console.error
 if (older) {
   // It was written for this one; the built-in fetch adds request directives of its own.
-  await runTests(tests, createRequire(path.resolve(root, 'cli.mjs'))('node-fetch'), false, base, 50)
+  await runTests(tests, createRequire(path.resolve(root, 'cli.mjs'))('node-fetch'), false, base, chunk)
 } else {
-  await runTests(tests, false, base, 50)
+  await runTests(tests, false, base, chunk)
 }
 process.stdout.write(JSON.stringify(getResults()))
