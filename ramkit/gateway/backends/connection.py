@@ -266,6 +266,7 @@ class HTTPConnection(asyncio.Protocol):
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise BadResponse("too many interim responses")
+            self._wake()
             return
         self._headed = True
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
