@@ -339,7 +339,7 @@ async def test_nothing_is_sent_again_once_the_response_has_begun() -> None:
 
 
 async def test_a_short_response_that_breaks_off_is_asked_for_elsewhere() -> None:
-    """Its client has seen nothing of it. What is not idempotent is not held, since it could not be repeated."""
+    """Its client has seen nothing of it. What is not idempotent is not held: it could not be repeated."""
 
     async def handle(peer: Peer) -> None:
         await peer.request()
