@@ -218,7 +218,10 @@ class HTTPConnection(asyncio.Protocol):
 
     def _broken(self, problem: str) -> None:
         self.open = False
-        self._fail(BadResponse(problem))
+        # What follows a complete response belongs to none (RFC 9112 §6.3): the response stands, and ends
+        # the connection, so that nobody takes the rest for an answer.
+        if not self._complete:
+            self._fail(BadResponse(problem))
         self._transport.abort()
 
     def eof_received(self) -> None:
