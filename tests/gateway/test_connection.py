@@ -98,9 +98,6 @@ BAD = {
     "huge trailer": H + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
     "huge extension": H + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"a" * 600_000,
     "endless interim": b"HTTP/1.1 102 P\r\n\r\n" * 50 + OK,
-    "extra bytes": OK + b"more",
-    "extra response": OK + OK,
-    "extra after close": H + b"Connection: close\r\nContent-Length: 2\r\n\r\nokmore",
 }  # fmt: skip
 
 
@@ -191,10 +188,32 @@ async def test_connections_that_end_are_not_kept(transport, raw: bytes) -> None:
         assert script.connections == 2
 
 
-async def test_head_with_a_body_is_no_response(transport) -> None:
-    async with answering(OK) as script:
-        with pytest.raises(BadResponse):
-            await fetch(transport, script, Request(b"HEAD", b"/", [(b"host", b"a")]))
+@pytest.mark.parametrize(
+    ("method", "raw", "body"),
+    [
+        (b"GET", OK + b"more", b"ok"),
+        (b"GET", OK + OK.replace(b"ok", b"no"), b"ok"),
+        (b"GET", H + b"Connection: close\r\nContent-Length: 2\r\n\r\nokmore", b"ok"),
+        (b"GET", H + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore", b"ok"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\nmore", b""),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nmore", b""),
+        (b"HEAD", OK, b""),
+    ],
+)
+async def test_what_follows_a_response_belongs_to_none(transport, method, raw: bytes, body: bytes) -> None:
+    """The response stands, and the connection is not used again."""
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(raw)
+        await peer.rest()
+
+    async with scripted(handle) as script:
+        for number in range(3):
+            assert (await fetch(transport, script, Request(method, b"/", [(b"host", b"a")])))[2] == body
+            while script.tasks:  # which end when the connection is closed
+                await asyncio.sleep(0)
+            assert script.connections == number + 1
 
 
 async def test_bytes_while_idle_end_the_connection(transport) -> None:

@@ -55,6 +55,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.count = 4
         self.balance = 0
         self.group = self._group()
+        self.old: Group | None = None
         self.known = {member: Known() for member in self.group.members}
         self.attempts: list[Attempt] = []
         self.budget = Budgeted()
@@ -149,10 +150,17 @@ class GroupMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
+    @rule(index=st.integers(0, 5), healthy=st.booleans())
+    def check_of_an_old_group(self, index: int, healthy: bool) -> None:
+        """It was under way when the description was loaded again."""
+        if self.old is not None:
+            self.old.probed(self.old.members[index % len(self.old.members)], self.now, healthy)
+
     @rule(count=st.integers(1, 6), balance=st.integers(0, 3))
     def reload(self, count: int, balance: int) -> None:
         self.count, self.balance = count, balance
         old, self.group = self.group, self._group()
+        self.old = old
         self.group.carry(old)
         gone = self.known
         self.known = {}
@@ -165,6 +173,10 @@ class GroupMachine(RuleBasedStateMachine):
     def outstanding_is_what_is_under_way(self) -> None:
         for member in self.group.members:
             assert member.outstanding == self.known[member].under_way >= 0
+
+    @invariant()
+    def health_is_what_the_checks_said(self) -> None:
+        assert all(member.healthy == self.known[member].healthy for member in self.group.members)
 
     @invariant()
     def a_trial_is_under_way(self) -> None:

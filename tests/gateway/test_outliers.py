@@ -438,6 +438,18 @@ def test_a_reload_while_a_trial_is_under_way() -> None:
     assert bad.outstanding == 0
 
 
+def test_a_check_that_was_under_way_at_a_reload_says_nothing() -> None:
+    driven = Driven(2, health=CHECK)
+    bad, good = driven.members
+    driven.probe(bad, healthy=False, times=2)
+    group = reloaded(driven, [1, 2], health=CHECK)
+    driven.probe(bad, healthy=False)
+    assert driven.group.due(driven.now + 100) == []
+    assert {group.choose(driven.now) for _ in range(20)} == {bad, good}
+    group.probed(bad, driven.now, healthy=False)
+    assert {group.choose(driven.now) for _ in range(20)} == {good}
+
+
 def test_a_reload_keeps_an_open_breaker_open() -> None:
     driven = broken()
     assert reloaded(driven, [1, 2, 3], breaker=BREAKER).choose(driven.now) is None

@@ -218,7 +218,10 @@ class HTTPConnection(asyncio.Protocol):
 
     def _broken(self, problem: str) -> None:
         self.open = False
-        self._fail(BadResponse(problem))
+        # What follows a complete response belongs to none (RFC 9112 §6.3): the response stands, and ends
+        # the connection, so that nobody takes the rest for an answer.
+        if not self._complete:
+            self._fail(BadResponse(problem))
         self._transport.abort()
 
     def eof_received(self) -> None:
@@ -266,6 +269,7 @@ class HTTPConnection(asyncio.Protocol):
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise BadResponse("too many interim responses")
+            self._wake()
             return
         self._headed = True
         codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]

@@ -150,6 +150,8 @@ class Group:
                     self._outliers.restore(old, self._made, old.since)
             members.append(old or member)
         self.members = tuple(members)
+        # A check that it began would change a verdict without this group's notice.
+        other._checks = Checks(None, self._random)
         self._balancer = balancer(self.upstream.balance, self.members, self._random)
         self._sort(self._made)
 
