@@ -7,6 +7,7 @@ from ramkit.cache.core import purging
 from ramkit.cache.core.conditional import make_etag
 from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
 from ramkit.cache.core.facts import Facts
+from ramkit.cache.core.freshness import initial_age
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import language_alias, variant
 from ramkit.cache.core.purging import Verdict
@@ -84,8 +85,8 @@ class Recorder:
             return "too-large"
         if groups_of(facts.listed.get(b"cache-groups", ())) is None:
             return "cache-groups"
-        delay = self._cache.clock.monotonic() - self._begun
-        storable = judge(exchange.decision(), self.status, facts, now=self._cache.clock.time(), delay=delay)
+        now = self._cache.clock.time()
+        storable = judge(exchange.decision(), self.status, facts, now=now, delay=self._delay)
         if isinstance(storable, Refused):
             return storable.reason
         self.storable = storable
@@ -115,14 +116,25 @@ class Recorder:
     async def validated(self, expired: Entry, headers: RawHeaders) -> Entry:
         """The app said 304 to the expired entry's validator: the entry with its new headers, stored if
         it may be. Its epoch is that of when the validation began: the body was right then."""
-        merged = updated(expired.headers, headers)
+        # Age is not stored, but counts (§4.2.3).
+        merged = updated(expired.headers, headers) + [pair for pair in headers if pair[0] == b"age"]
         if self.begin(expired.status, merged) is None and self.storable is not None:
             entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
             await self._keep(entry)
             return entry
+        # For this answer alone; its age is that of the 304 (§4.3.4).
         return replace(
-            expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0
+            expired,
+            stored=self._now,
+            age=initial_age(self.facts, self._cache.clock.time(), self._delay),
+            headers=kept_headers(merged, expired.status, len(expired.body)),
+            head_until=0.0,
         )
+
+    @property
+    def _delay(self) -> float:
+        """Seconds since the app was asked."""
+        return self._cache.clock.monotonic() - self._begun
 
     async def headed(self, expired: Entry, status: int, headers: RawHeaders) -> None:
         """The app answered HEAD (§4.3.5): about what is stored, whose headers these are then, or about

@@ -55,6 +55,18 @@ async def test_a_stale_hit_is_validated_and_the_client_hears_304():
     assert (await site.ask(headers={"if-modified-since": MODIFIED})).status == 304
 
 
+async def test_what_is_validated_is_as_old_as_the_304_also_if_it_is_not_stored():
+    site = Site(headers=cacheable("max-age=10", ("etag", '"1"')))
+    await site.ask()
+    site.clock.advance(11)
+    site.origin.status, site.origin.headers = (
+        304,
+        cacheable("max-age=10", ("set-cookie", "a=b"), ("age", "3")),
+    )
+    answer = await site.ask()
+    assert (answer.x_cache, answer["set-cookie"], answer["age"]) == ("REVALIDATED", "a=b", "3")
+
+
 async def test_a_purge_during_validation_wins():
     site = Site(headers=cacheable("max-age=10", ("etag", '"1"')))
     await site.ask()
