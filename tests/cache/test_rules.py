@@ -17,7 +17,7 @@ from ramkit.cache.core.keys import Target, variant
 from ramkit.cache.core.requesting import wanted
 from ramkit.cache.core.serving import State, kept_headers
 from ramkit.cache.core.storing import Refused, Request, Storable, judge
-from ramkit.cache.core.validating import confirmed, precondition_of, same_representation
+from ramkit.cache.core.validating import confirmed, precondition_of, same_representation, updated
 from tests.cache.wire import scope_of
 
 NOW = 784111777.0
@@ -180,6 +180,11 @@ def test_a_304_is_about_what_bears_its_etag():
     assert confirmed(entry(ETAG), [])
     assert not confirmed(entry(ETAG), [(b"etag", b'"2"')])
     assert confirmed(entry(MODIFIED, (b"etag", b'W/"own"'), flags=OWN_ETAG), [(b"etag", b'"2"')])
+
+
+def test_what_a_304_says_to_this_connection_is_not_stored():
+    fresh = [(b"connection", b"X-Hop, close"), (b"x-hop", b"1"), (b"x-a", b"1")]
+    assert updated([(b"x-hop", b"0")], fresh) == [(b"x-hop", b"0"), (b"x-a", b"1")]
 
 
 def test_head_is_about_what_is_stored_unless_something_differs():

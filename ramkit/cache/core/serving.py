@@ -10,7 +10,6 @@ from ramkit.cache.policy import Rule
 from ramkit.kernel.asgi import RawHeaders
 
 __all__ = [
-    "UNSTORED",
     "State",
     "age_of",
     "browser_control",
@@ -18,10 +17,11 @@ __all__ = [
     "head_of",
     "kept_headers",
     "state_of",
+    "unstored_of",
 ]
 
 #: Not stored (§3.1): meant for one connection, or written anew with each hit.
-UNSTORED = frozenset(
+_UNSTORED = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info",
      b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
      b"age", b"x-cache"}
@@ -67,15 +67,20 @@ def age_of(entry: Entry, now: float) -> int:
     return max(0, int(entry.age + now - entry.stored))
 
 
+def unstored_of(headers: RawHeaders) -> frozenset[bytes]:
+    """The fields that are not stored of these (§3.1): also those that Connection names."""
+    named = {
+        value.strip().lower() for name, line in headers if name == b"connection" for value in line.split(b",")
+    }
+    return _UNSTORED | named
+
+
 def kept_headers(
     headers: RawHeaders, status: int, length: int, omit: frozenset[bytes] = frozenset()
 ) -> RawHeaders:
     """A response's headers as they are stored, in their order; the length of the body is known now.
     ``omit``: fields that a qualified no-cache keeps from being used again (§5.2.2.4)."""
-    named = {
-        value.strip().lower() for name, line in headers if name == b"connection" for value in line.split(b",")
-    }
-    unstored = UNSTORED | named | omit
+    unstored = unstored_of(headers) | omit
     kept = [pair for pair in headers if pair[0] not in unstored]
     if status != 204 and not any(name == b"content-length" for name, _ in kept):
         kept.append((b"content-length", b"%d" % length))

@@ -3,7 +3,7 @@
 from ramkit.cache.core.conditional import parse_etag, weak_match
 from ramkit.cache.core.entry import OWN_ETAG, Entry
 from ramkit.cache.core.facts import Facts
-from ramkit.cache.core.serving import UNSTORED
+from ramkit.cache.core.serving import unstored_of
 from ramkit.kernel.asgi import RawHeaders
 from ramkit.kernel.headers import find
 
@@ -50,7 +50,8 @@ def same_representation(entry: Entry, facts: Facts) -> bool:
 
 def updated(stored: RawHeaders, fresh: RawHeaders) -> RawHeaders:
     """§3.2: stored headers with those of a 304 in their place, except what describes the body."""
-    news = [pair for pair in fresh if pair[0] not in UNSTORED and pair[0] not in _OF_BODY]
+    unstored = unstored_of(fresh) | _OF_BODY
+    news = [pair for pair in fresh if pair[0] not in unstored]
     names = {name for name, _ in news}
     return [pair for pair in stored if pair[0] not in names] + news
 
