@@ -7,7 +7,7 @@ PY = "$(VENV)/bin/python"
 ENSURE = PYTHON="$(PYTHON)" sh scripts/venv.sh
 ARGS =
 
-.PHONY: help demo test check lowest bench docs soak clean
+.PHONY: help demo test check lowest bench cache-tests docs soak clean
 .NOTPARALLEL:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make check    format, lint, types and the rules of the house"
 	@echo "make lowest   the tests with the oldest versions that ramkit admits"
 	@echo "make bench    ramkit beside its peers; writes docs/benchmarks.md and README.md"
+	@echo "make cache-tests  HTTP caching, by http-tests/cache-tests; writes docs/benchmarks.md"
 	@echo "make docs     the documentation, into site/"
 	@echo "make soak     the tests, with many more examples and the long ones"
 	@echo "make clean    removes what the others made"
@@ -44,6 +45,10 @@ lowest:
 bench:
 	@$(ENSURE) "$(VENV)" bench
 	@$(PY) -m benchmarks $(ARGS)
+
+cache-tests:
+	@$(ENSURE) "$(VENV)" dev
+	@$(PY) -m benchmarks.cache_tests $(if $(CACHE_TESTS),--suite "$(CACHE_TESTS)") $(ARGS)
 
 docs:
 	@$(ENSURE) "$(VENV)-docs" docs

@@ -1,6 +1,27 @@
-"""``make bench``: runs everything, prints it, writes docs/benchmarks.md and README.md's table."""
+"""``make bench``: runs everything, prints it, writes docs/benchmarks.md and README.md's tables."""
 
-from benchmarks.cache import main
+import argparse
+
+from benchmarks import cache, gateway
+
+ROOMS = ["cache", "gateway"]
+
+
+def main() -> None:
+    """The command line of ``python -m benchmarks``."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("rooms", nargs="*", metavar="room", help=f"only these of {', '.join(ROOMS)}")
+    parser.add_argument("--redis", metavar="URL", help="a Redis to use whose database is empty")
+    parser.add_argument("--quick", action="store_true", help="few short rounds, printed and not written")
+    options = parser.parse_args()
+    if unknown := set(options.rooms) - set(ROOMS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    rooms = options.rooms or ROOMS
+    if "cache" in rooms:
+        cache.main(options.redis, quick=options.quick)
+    if "gateway" in rooms:
+        gateway.run(quick=options.quick)
+
 
 if __name__ == "__main__":
     main()

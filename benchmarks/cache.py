@@ -1,6 +1,5 @@
 """The cache beside its peers: everything in one run, written to docs/benchmarks.md and README.md."""
 
-import argparse
 import asyncio
 import contextlib
 import time
@@ -93,17 +92,13 @@ def _say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
-def main() -> None:
-    """The command line of ``python -m benchmarks``."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--redis", metavar="URL", help="a Redis to use whose database is empty")
-    parser.add_argument("--quick", action="store_true", help="few short rounds, printed and not written")
-    options = parser.parse_args()
-    with redis_server(options.redis) as url:
-        if options.quick:
+def main(redis: str | None, *, quick: bool) -> None:
+    """Measure, print, and write down what is not just a look."""
+    with redis_server(redis) as url:
+        if quick:
             results = run(url, rounds=3, seconds=2, sizes=[10, 1000])
         else:
             results = run(url, rounds=9, seconds=5, sizes=SIZES)
     print(text_of(results))
-    if not options.quick:
+    if not quick:
         publish(results)

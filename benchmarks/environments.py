@@ -16,6 +16,14 @@ REQUIREMENTS: dict[str, list[str]] = {
     "fastapi_cache2": ["fastapi-cache2[redis]==0.2.2", "jinja2", *_COMMON],
 }
 
+#: other gateways, and HTTP clients to make one of
+PROXIES: dict[str, list[str]] = {
+    "proxies": [
+        "fastapi-proxy-lib[standard]==0.3.0", "aiohttp==3.14.5", "pyreqwest==0.15.1", "httpx==0.28.1",
+        "uvicorn==0.54.0", "httptools==0.9.0", "uvloop==0.23.0",
+    ],
+}  # fmt: skip
+
 
 class NotInstalled(Exception):
     """The peer's environment could not be made; the message is the last line of why."""
@@ -23,14 +31,15 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    if peer not in REQUIREMENTS:
+    wants = REQUIREMENTS.get(peer) or PROXIES.get(peer)
+    if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"
     python, stamp = folder / "bin" / "python", folder / "requirements.txt"
-    wanted = "\n".join([sys.version, *REQUIREMENTS[peer]])
+    wanted = "\n".join([sys.version, *wants])
     if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-        _run([str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS[peer]])
+        _run([str(python), "-m", "pip", "install", "--quiet", *wants])
         stamp.write_text(wanted)
     return str(python)
 

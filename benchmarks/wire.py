@@ -59,23 +59,6 @@ class Server:
                 return
         raise RuntimeError("uvicorn did not answer")
 
-    def rate(self, seconds: float) -> float:
-        """Requests a second."""
-        if shutil.which("wrk"):
-            return self._wrk(seconds)
-        command = [sys.executable, "-m", "benchmarks.wire_client"]
-        command += [str(self.port), str(CONNECTIONS), str(seconds)]
-        return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-
-    def _wrk(self, seconds: float) -> float:
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "-s", "benchmarks/cities.lua"]
-        url = f"http://127.0.0.1:{self.port}"
-        done = subprocess.run([*command, url], cwd=ROOT, check=True, capture_output=True, text=True)
-        found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-        if found is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-            raise RuntimeError(done.stdout)
-        return float(found[1])
-
     def close(self) -> None:
         self._process.terminate()
         try:
@@ -83,6 +66,20 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def rate(port: int, connections: int, seconds: float) -> float:
+    """Requests a second."""
+    if not shutil.which("wrk"):
+        command = [sys.executable, "-m", "benchmarks.wire_client", str(port), str(connections), str(seconds)]
+        return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", "benchmarks/cities.lua"]
+    url = f"http://127.0.0.1:{port}"
+    done = subprocess.run([*command, url], cwd=ROOT, check=True, capture_output=True, text=True)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    if found is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        raise RuntimeError(done.stdout)
+    return float(found[1])
 
 
 def measure(redis_url: str, loop: str, rounds: int, seconds: float) -> dict[str, Times]:
@@ -93,11 +90,11 @@ def measure(redis_url: str, loop: str, rounds: int, seconds: float) -> dict[str,
         for app in APPS:
             servers[app] = Server(app, loop, redis_url)
         for app in APPS:
-            servers[app].rate(1)
+            rate(servers[app].port, CONNECTIONS, 1)
         for number in range(rounds):
             # forwards and backwards, so that none always follows the same one
             for app in APPS if number % 2 else reversed(APPS):
-                rates[app].append(servers[app].rate(seconds))
+                rates[app].append(rate(servers[app].port, CONNECTIONS, seconds))
                 time.sleep(0.2)
     finally:
         for server in servers.values():

@@ -1,9 +1,13 @@
 """`ramkit …`, the command line."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from ramkit import __version__
+from ramkit.kernel.asgi import ASGIApp
+from ramkit.kernel.errors import ConfigurationError
 
 __all__ = ["main"]
 
@@ -14,10 +18,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exits with status 2, as argparse does, on arguments that it does not understand.
     """
     from ramkit import demo
+    from ramkit.gateway import command as gateway
 
     parser = argparse.ArgumentParser(prog="ramkit", description="Scale out any ASGI app.")
     parser.add_argument("--version", action="version", version=f"ramkit {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     tour = "a service over real data, and a guided tour of it"
     demo.add_arguments(commands.add_parser("demo", help=tour, description=f"Run {tour}."))
-    return demo.run(parser.parse_args(argv))
+    proxy = "an API gateway: a reverse proxy, with a cache if you like"
+    gateway.add_arguments(commands.add_parser("gateway", help=proxy, description=f"Run {proxy}."))
+    options = parser.parse_args(argv)
+    return gateway.run(options, _cached) if options.command == "gateway" else demo.run(options)
+
+
+def _cached(app: ASGIApp, url: str, rules: Sequence[Mapping[str, Any]]) -> ASGIApp:
+    """The gateway behind a cache: the two rooms do not know each other."""
+    from ramkit.cache import Cache, CacheMiddleware, Rule
+
+    known = {field.name for field in fields(Rule) if field.init}
+    for number, rule in enumerate(rules):
+        if unknown := rule.keys() - known:
+            raise ConfigurationError(f"cache.rules[{number}]", f"there is no {', '.join(sorted(unknown))}")
+        if "path" not in rule:
+            raise ConfigurationError(f"cache.rules[{number}].path", "is missing")
+    # While no server answers, what has just expired is better than nothing (RFC 9111 §4.2.4).
+    otherwise = Rule("*", ttl=0, stale_if_error=60)
+    return CacheMiddleware(app, cache=Cache(url), rules=[*(Rule(**rule) for rule in rules), otherwise])

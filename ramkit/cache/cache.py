@@ -11,7 +11,8 @@ from ramkit.cache.core import purging
 from ramkit.cache.core.entry import VARIANTS, Entry
 from ramkit.cache.core.keys import host_of, select_query
 from ramkit.cache.core.purging import PurgeTable, Verdict
-from ramkit.cache.core.serving import State, can_be_validated, draw_refresh, state_of
+from ramkit.cache.core.serving import State, draw_refresh, state_of
+from ramkit.cache.core.validating import can_be_validated
 from ramkit.cache.events import CacheLookup, CachePurge
 from ramkit.cache.flight import Flights, Turn
 from ramkit.cache.memoize import Memoized, MemoizePolicy

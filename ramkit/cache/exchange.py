@@ -3,23 +3,31 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from ramkit.cache.completion import Completion, rest_of
 from ramkit.cache.core import directives
 from ramkit.cache.core.conditional import Preconditions, evaluate, not_modified_headers
-from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, SHARED, VARIANTS, Entry
-from ramkit.cache.core.keys import Target, variant
+from ramkit.cache.core.entry import BY_RULE, PARTS, SHARED, Entry
+from ramkit.cache.core.keys import Target
+from ramkit.cache.core.purging import Verdict
+from ramkit.cache.core.requesting import wanted
 from ramkit.cache.core.serving import State, age_of, head_of
 from ramkit.cache.core.storing import Request
+from ramkit.cache.core.validating import precondition_of
 from ramkit.cache.flight import Turn
+from ramkit.cache.lookup import select
+from ramkit.cache.parts import newest
 from ramkit.cache.reads import WatchedScope
+from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
-from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send
+from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.headers import find, find_all, scan
 from ramkit.kernel.replies import problem
 
 if TYPE_CHECKING:
+    from ramkit.cache.cache import Cache
     from ramkit.cache.middleware import CacheMiddleware
 
 __all__ = ["WATCHED", "Exchange"]
@@ -30,7 +38,7 @@ _log = logging.getLogger("ramkit.cache")
 _RENDERING = "ramkit.cache.rendering"
 
 _CONDITIONAL = frozenset(
-    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
 )
 #: Fields that tell who asks, beside Authorization and Cookie.
 _IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
@@ -42,7 +50,6 @@ _OTHERS = frozenset(
         b"authorization",
         b"cookie",
         b"cache-control",
-        b"range",
         b"content-length",
         b"transfer-encoding",
     }
@@ -64,9 +71,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
-        "preconditions", "receive", "scope", "send", "target", "watched",
+        "_again", "body", "cache", "collapsed", "context", "expired", "key", "method", "middleware", "missed",
+        "parts", "preconditions", "receive", "scope", "send", "target", "watched",
     )  # fmt: skip
+
+    recorder: ClassVar[type[Recorder]] = Recorder
 
     def __init__(
         self,
@@ -87,8 +96,12 @@ class Exchange:
         self.preconditions = Preconditions.of(scope["headers"]) if watched.keys() & _CONDITIONAL else None
         self.missed, self.collapsed = missed, False
         self.expired: Entry | None = None
+        #: what is stored of the response, where it is not all
+        self.parts: Entry | None = None
         #: whether the app was handed a body with this GET
         self.body = False
+        #: the request's end is to be told once more: the app has read it in a render that came to nothing
+        self._again = False
 
     async def run(self) -> None:
         """Answer the request."""
@@ -115,25 +128,25 @@ class Exchange:
             elif self._only_if_cached():
                 await problem(504, detail="Not in the cache.")(self.scope, self.receive, self.send)
             elif self.method == "HEAD":
-                await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
+                await self._head()
             else:
                 await self.render(Turn(cache.flights, self.key))
 
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: ranges, GET with a body or that stands for something
-        else, an ambiguous host."""
+        """Requests that the cache has no part in: GET with a body or that stands for something else, an
+        ambiguous host."""
         watched = self.watched
         body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
-        if body or b"range" in watched or watched.keys() & _OVERRIDING:
+        if body or watched.keys() & _OVERRIDING:
             return True
         return len(find_all(self.scope["headers"], b"host")) > 1
 
     def _identified(self) -> bool:
         """Whether it says who asks, and its rule does not say that this is no matter."""
         rule, watched = self.target.rule, self.watched
-        if rule is None:
+        if rule is None or not rule.gives_lifetime:
             return False
         if b"cookie" in watched and rule.cookies == "private":
             return True
@@ -144,16 +157,20 @@ class Exchange:
         asked = self._asked()
         if b"authorization" in self.watched or self._identified():
             return False
-        if "only-if-cached" in asked or "no-store" in asked:
+        if "only-if-cached" in asked or "no-store" in asked or (self._followed() and "no-cache" in asked):
             return False
         return self.middleware.unshared.get(self.target.key, 0.0) <= self.cache.clock.monotonic()
 
     def _only_if_cached(self) -> bool:
         return "only-if-cached" in self._asked()
 
+    def _followed(self) -> bool:
+        """Whether the rule has the request's directives count by which anybody sends load past the cache."""
+        return self.target.rule is not None and self.target.rule.client_control == "follow"
+
     def _asked(self) -> Mapping[str, str]:
         """The request's directives: advisory (RFC 9111 §5.2.1). ``no-store`` and ``only-if-cached`` are
-        followed; those by which anybody could send requests past the cache are not."""
+        always followed."""
         value = self.watched.get(b"cache-control")
         return directives.parse((value,)) if value is not None else {}
 
@@ -162,33 +179,30 @@ class Exchange:
     async def _find(self) -> Entry | None:
         """An entry that may answer this request, fresh or stale. One that has expired is remembered: it is
         good for validation, and if the app fails."""
-        self.expired = None
-        entry = await self._selected()
+        self.expired = self.parts = None
+        self.key, entry = await select(self.cache, self.target, self.scope["headers"], self.context.floor)
+        if entry is not None and entry.status == PARTS and not self._within(entry):
+            entry = await newest(self.cache, self.key)
         if entry is None or not self._may_have(entry):
             return None
+        if entry.status == PARTS:
+            self.parts = entry if self.cache.judge(entry, self.context.floor) is Verdict.VALID else None
+            return None
         state = self.cache.state(entry, self.context.floor)
+        if self._followed():
+            state = wanted(self._asked(), entry, state, self.cache.log.now())
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None
+
+    def _within(self, entry: Entry) -> bool:  # noqa: ARG002 - for ranges
+        """Whether parts are enough to answer from."""
+        return False
 
     def _may_have(self, entry: Entry) -> bool:
         if b"authorization" in self.watched and not entry.flags & SHARED:
             return False
         return not (entry.flags & BY_RULE and self._identified())
-
-    async def _selected(self) -> Entry | None:
-        """What is stored for this request, by Vary (RFC 9111 §4.1); not judged."""
-        cache, floor, key = self.cache, self.context.floor, self.target.key
-        entry = await cache.find(key, floor)
-        if entry is None or entry.status != VARIANTS:
-            self.key = key
-            return entry
-        for name, _ in entry.headers:
-            self.key = variant(key, name.split(b","), self.scope["headers"])
-            found = await cache.find(self.key, floor)
-            if found is not None and cache.state(found, floor) is not State.GONE:
-                return found
-        return None
 
     async def _serve(self, entry: Entry) -> None:
         cache, now = self.cache, self.cache.log.now()
@@ -204,11 +218,14 @@ class Exchange:
         """Answer from an entry, its preconditions looked at (RFC 9111 §4.3.2)."""
         age = age_of(entry, self.cache.log.now())
         headers = head_of(entry, age, self.target.rule, x_cache=x_cache, cache_status=cache_status)
-        for message in self.precondition(entry.status, headers) or (
+        for message in self.precondition(entry.status, headers) or self._content(entry, headers):
+            await self.send(message)
+
+    def _content(self, entry: Entry, headers: RawHeaders) -> list[Message]:
+        return [
             {"type": "http.response.start", "status": entry.status, "headers": headers},
             {"type": "http.response.body", "body": b"" if self.method == "HEAD" else entry.body},
-        ):
-            await self.send(message)
+        ]
 
     def precondition(self, status: int, headers: RawHeaders) -> list[Message] | None:
         """What to answer instead, where the request's preconditions ask for 304 or 412."""
@@ -231,14 +248,16 @@ class Exchange:
         """Have the app answer, storing what may be stored."""
         try:
             if not await self._render(turn, self.expired):
+                self.parts = None
+                self._again = True
                 await self._render(turn, None)
         finally:
             turn.abandon()
 
     async def _render(self, turn: Turn, expired: Entry | None) -> bool:
-        """False when the app answered 304 to another validator than it was asked with."""
+        """False when the answer is about something else than what the app was to validate or complete."""
         scope = self._render_scope(expired)
-        responder = Responder(self, scope, turn, expired)
+        responder = self._responder(scope, turn, expired)
         try:
             await self.middleware.app(scope, self._receive, responder)
             await responder.finish()
@@ -252,23 +271,34 @@ class Exchange:
                 self.scope[name] = scope.quietly(name)
         return not responder.mismatched
 
+    def _responder(self, scope: WatchedScope, turn: Turn, expired: Entry | None) -> Responder:
+        return (Completion if self._ranged() else Responder)(self, scope, turn, expired)
+
+    def _ranged(self) -> RawHeaders:
+        """The fields by which the app is asked for a part only: what is missing of the stored ones."""
+        return rest_of(self.parts, self.middleware.max_body) if self.method == "GET" else []
+
     async def _receive(self) -> Message:
+        if self._again:
+            self._again = False
+            return {"type": "http.request", "body": b"", "more_body": False}
         message = await self.receive()
         if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
             self.body = True  # HTTP/2 needs no Content-Length for it (RFC 9113 §8.1.1)
         return message
 
     def _render_scope(self, expired: Entry | None) -> WatchedScope:
-        """The request as the app sees it: a full GET, whatever the client has, so that it can be stored."""
+        """The request as the app sees it: a full GET, whatever the client has, so that it can be stored; or
+        one for what is missing."""
         headers: RawHeaders = [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONAL]
-        if expired is not None and not expired.flags & OWN_ETAG:
-            etag, modified = find(expired.headers, b"etag"), find(expired.headers, b"last-modified")
-            if etag is not None:
-                headers.append((b"if-none-match", etag))
-            elif modified is not None:
-                headers.append((b"if-modified-since", modified))
-        rendering = (*self.scope.get(_RENDERING, ()), self.cache)
-        return WatchedScope({**self.scope, "headers": headers, _RENDERING: rendering}, self.context)
+        asking = precondition_of(expired) if expired is not None else None
+        if asking is not None:
+            headers.append(asking)
+        headers += self._ranged()
+        return WatchedScope({**self.scope, "headers": headers, _RENDERING: self._rendering()}, self.context)
+
+    def _rendering(self) -> tuple["Cache", ...]:
+        return (*self.scope.get(_RENDERING, ()), self.cache)
 
     def _refresh(self, entry: Entry) -> None:
         if not self.cache.flights.flying(self.key):
@@ -295,6 +325,25 @@ class Exchange:
             except TimeoutError:
                 _log.warning("%s was not refreshed within %g s", self.target.path, _REFRESH)
 
+    async def _head(self) -> None:
+        """HEAD goes to the app as it is; its answer may be news of what is stored for GET."""
+        expired = self.expired
+        if expired is None:
+            await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
+            return
+        scope = WatchedScope({**self.scope, _RENDERING: self._rendering()}, self.context)
+        recorder = Recorder(self, scope, Turn(self.cache.flights, self.key))
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": raw_headers(message)}
+                await recorder.headed(expired, message["status"], message["headers"])
+                message["headers"] += ((b"x-cache", b"MISS"), (b"cache-status", b"ramkit; fwd=stale"))
+            await self.send(message)
+
+        self.cache.observed("miss")
+        await self.middleware.app(scope, self.receive, send)
+
     async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -307,10 +356,13 @@ class Exchange:
 
     def no_waiting(self) -> None:
         """The response was not to be shared: for a while nobody waits for the next one."""
+        self._unshare(self.target.key)
+
+    def _unshare(self, key: bytes) -> None:
         unshared, now = self.middleware.unshared, self.cache.clock.monotonic()
         if len(unshared) >= _UNSHARED_KEYS:
             unshared.clear()
-        unshared[self.target.key] = now + _UNSHARED
+        unshared[key] = now + _UNSHARED
 
     def decision(self) -> Request:
         """What is known of the request when its response begins, and again when it ends."""

@@ -6,8 +6,9 @@ from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import VARIANTS, Entry
 from ramkit.cache.core.keys import Target, variant
 from ramkit.cache.core.serving import age_of, head_of
-from ramkit.cache.exchange import WATCHED, Exchange
+from ramkit.cache.exchange import WATCHED
 from ramkit.cache.policy import Rule, check_seconds
+from ramkit.cache.ranges import exchange_of
 from ramkit.cache.unsafe import forward_unsafe
 from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError, Unavailable
@@ -101,7 +102,7 @@ class CacheMiddleware:
                 await send({"type": "http.response.body", "body": body})
                 return
             missed = known is None
-        await Exchange(self, scope, receive, send, target, missed=missed).run()
+        await exchange_of(self, scope, receive, send, target, missed=missed).run()
 
     async def _fetch(self, key: bytes) -> Entry | None:
         """What the store has, judged for a request without a floor."""
@@ -116,7 +117,7 @@ class CacheMiddleware:
     def _variant(self, known: Entry, target: Target, headers: RawHeaders) -> Entry | None:
         """The variant for this request, as far as this process has it."""
         for names, _ in known.headers:
-            entry = self._peek(variant(target.key, names.split(b","), headers))
+            entry = self._peek(variant(target.key, names.split(b","), headers, target.rule))
             if entry is not None:
                 return entry
         return None
@@ -139,7 +140,7 @@ class CacheMiddleware:
         elif scope["type"] != "http" or scope["method"] in _SAFE:
             await self.app(scope, receive, send)
         else:
-            await forward_unsafe(self.app, self.cache, scope, receive, send)
+            await forward_unsafe(self, scope, receive, send)
 
     def _target(self, scope: Scope, host: bytes | None) -> Target:
         target = Target(scope, self.rules)

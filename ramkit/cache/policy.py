@@ -11,6 +11,15 @@ from ramkit.kernel.errors import ConfigurationError
 __all__ = ["Rule", "check_names", "check_seconds", "glob"]
 
 
+_CHOICES = {
+    "cookies": ("private", "ignore"),
+    "identity": ("private", "ignore"),
+    "set_cookie": ("private", "everybody"),
+    "client_control": ("ignore", "follow"),
+    "accept_language": ("exact", "negotiate"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How responses below a path are cached. The first rule whose path matches counts.
@@ -18,14 +27,23 @@ class Rule:
     ``path``: as requested, decoded; ``*`` stands for any run of characters, also over
     ``/``, ``?`` for any one.
     ``ttl``: seconds for responses that say nothing of their own lifetime (Cache-Control, Expires);
-    0 stores only what the app itself makes cacheable. ``browser_ttl``: seconds that browsers may keep such a
-    response unasked; 0 has them revalidate by ETag, because nobody can purge a browser.
-    ``groups``: names for ``Cache.purge_groups``. ``stale_while_revalidate`` and ``stale_if_error``:
-    seconds beyond the ttl (RFC 5861), likewise for responses that say nothing.
+    0 stores only what the app itself makes cacheable. ``heuristic``: a fraction of the time since
+    Last-Modified instead, where there is one (RFC 9111 §4.2.2; 0.1 is usual). ``negative_ttl``: seconds for
+    404, 405, 410, 414 and 501 that say nothing, and the most for 5xx that say so themselves; 0 keeps
+    neither. ``browser_ttl``: seconds that browsers may keep unasked what says nothing itself; 0 has them
+    revalidate by ETag, because nobody can purge a browser. ``groups``: names for ``Cache.purge_groups``.
+    ``stale_while_revalidate``: seconds beyond the ttl (RFC 5861), likewise for responses that say nothing;
+    ``stale_if_error``: also for those that name a lifetime but neither window, unless they forbid it.
 
     ``cookies="ignore"``: requests with a Cookie share these responses. ``identity="ignore"``: so do
     those for which the app read a session or a principal. Both say that the response does not depend
-    on who asks; if it does, one user gets another's.
+    on who asks; if it does, one user gets another's. ``set_cookie="everybody"``: a response that sets a
+    cookie is stored, and everybody gets that cookie.
+
+    ``client_control="follow"``: no-cache, max-age, min-fresh and max-stale in a request count (§5.2.1), so
+    anybody can send load past the cache. ``accept_language="negotiate"``: languages that a request likes
+    equally count as the same in any order, and a response in the one that it likes best answers it,
+    whatever else it names.
 
     The query is part of the key as it stands, or with ``query_sort`` sorted by name, with
     ``query_select`` only these parameters, with ``query_ignore`` all but these (``utm_*`` is a prefix).
@@ -34,12 +52,17 @@ class Rule:
     path: str
     _: KW_ONLY
     ttl: float = 60
+    heuristic: float = 0
+    negative_ttl: float = 0
     browser_ttl: float = 0
     groups: Collection[str] = ()
     stale_while_revalidate: float = 0
     stale_if_error: float = 0
     cookies: Literal["private", "ignore"] = "private"
     identity: Literal["private", "ignore"] = "private"
+    set_cookie: Literal["private", "everybody"] = "private"
+    client_control: Literal["ignore", "follow"] = "ignore"
+    accept_language: Literal["exact", "negotiate"] = "exact"
     query_select: Collection[str] | None = None
     query_ignore: Collection[str] = ()
     query_sort: bool = False
@@ -48,18 +71,25 @@ class Rule:
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.path), str) or not self.path.startswith(("/", "*")):
             raise ConfigurationError("path", f"{self.path!r} must be a string that begins with '/' or '*'")
-        for name in ("ttl", "browser_ttl", "stale_while_revalidate", "stale_if_error"):
+        for name in ("ttl", "negative_ttl", "browser_ttl", "stale_while_revalidate", "stale_if_error"):
             check_seconds(name, getattr(self, name))
         for name in ("groups", "query_ignore", "query_select"):
             value: object = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, check_names(name, value))
-        for name in ("cookies", "identity"):
-            if getattr(self, name) not in ("private", "ignore"):
-                raise ConfigurationError(name, f"{getattr(self, name)!r} is neither 'private' nor 'ignore'")
+        if not 0 <= check_seconds("heuristic", self.heuristic) <= 1:
+            raise ConfigurationError("heuristic", f"{self.heuristic!r} is no fraction")
+        for name, (safe, other) in _CHOICES.items():
+            if getattr(self, name) not in (safe, other):
+                raise ConfigurationError(name, f"{getattr(self, name)!r} is neither {safe!r} nor {other!r}")
         if self.query_select is not None and self.query_ignore:
             raise ConfigurationError("query_ignore", "says nothing beside query_select")
         object.__setattr__(self, "_path", glob(self.path))
+
+    @property
+    def gives_lifetime(self) -> bool:
+        """Whether anything is stored because of this rule that does not say itself for how long."""
+        return bool(self.ttl or self.heuristic or self.negative_ttl)
 
     def matches(self, path: str) -> bool:
         """Whether this rule is about that decoded path."""

@@ -7,11 +7,18 @@ from msgspec.structs import replace
 from ramkit.cache.core import purging
 from ramkit.cache.core.conditional import make_etag
 from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
+from ramkit.cache.core.facts import Facts
+from ramkit.cache.core.freshness import initial_age
 from ramkit.cache.core.groups import groups_of
-from ramkit.cache.core.keys import variant
-from ramkit.cache.core.serving import State, kept_headers, updated
-from ramkit.cache.core.storing import Facts, Refused, Storable, judge
+from ramkit.cache.core.keys import language_alias, variant
+from ramkit.cache.core.purging import Verdict
+from ramkit.cache.core.ranges import accept_ranges
+from ramkit.cache.core.search import Search, parse
+from ramkit.cache.core.serving import State, kept_headers
+from ramkit.cache.core.storing import Refused, Storable, judge
+from ramkit.cache.core.validating import same_representation, updated
 from ramkit.cache.flight import Turn
+from ramkit.cache.lookup import SPECIFICATIONS, link
 from ramkit.cache.reads import WatchedScope
 from ramkit.kernel.asgi import RawHeaders
 from ramkit.kernel.headers import well_formed
@@ -20,11 +27,6 @@ if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
 
 __all__ = ["Recorder"]
-
-#: Vary specifications remembered for one URL.
-_SPECIFICATIONS = 8
-#: Seconds that they outlive the responses that they lead to.
-_OUTLIVE = 60.0
 
 
 class Recorder:
@@ -47,13 +49,24 @@ class Recorder:
     def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn) -> None:
         self._exchange, self._cache, self._scope, self._turn = exchange, exchange.cache, scope, turn
         # Before the app reads anything: what is purged from now on, this render may not know.
-        self._place = self._cache.log.incarnation, self._cache.log.epoch
+        self.begin_anew()
         self._begun = self._cache.clock.monotonic()
         self._now = 0.0
         self.status = 0
         self.headers: RawHeaders = []
         self.facts = Facts([])
         self.storable: Storable | None = None
+
+    def begin_anew(self) -> None:
+        """From here on what is purged is newer than the response."""
+        self._place = self._cache.log.incarnation, self._cache.log.epoch
+
+    def unpurged(self) -> tuple[int, ...]:
+        """The slots of what was begun; none if it is not to be stored, or purged since."""
+        entry = self._entry(self.storable, b"", 0) if self.storable is not None else None
+        if entry is None or self._cache.judge(entry, None) is not Verdict.VALID:
+            return ()
+        return entry.slots
 
     def begin(self, status: int, headers: RawHeaders, *, trailers: bool = False) -> str | None:
         """The head of the response is there. None if it may be stored, or the reason why not."""
@@ -73,8 +86,8 @@ class Recorder:
             return "too-large"
         if groups_of(facts.listed.get(b"cache-groups", ())) is None:
             return "cache-groups"
-        delay = self._cache.clock.monotonic() - self._begun
-        storable = judge(exchange.decision(), self.status, facts, now=self._cache.clock.time(), delay=delay)
+        now = self._cache.clock.time()
+        storable = judge(exchange.decision(), self.status, facts, now=now, delay=self._delay)
         if isinstance(storable, Refused):
             return storable.reason
         self.storable = storable
@@ -104,14 +117,42 @@ class Recorder:
     async def validated(self, expired: Entry, headers: RawHeaders) -> Entry:
         """The app said 304 to the expired entry's validator: the entry with its new headers, stored if
         it may be. Its epoch is that of when the validation began: the body was right then."""
-        merged = updated(expired.headers, headers)
+        # Age is not stored, but counts (§4.2.3).
+        merged = updated(expired.headers, headers) + [pair for pair in headers if pair[0] == b"age"]
         if self.begin(expired.status, merged) is None and self.storable is not None:
             entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
             await self._keep(entry)
             return entry
+        # For this answer alone; its age is that of the 304 (§4.3.4).
         return replace(
-            expired, headers=kept_headers(merged, expired.status, len(expired.body)), head_until=0.0
+            expired,
+            stored=self._now,
+            age=initial_age(self.facts, self._cache.clock.time(), self._delay),
+            headers=kept_headers(merged, expired.status, len(expired.body)),
+            head_until=0.0,
         )
+
+    @property
+    def _delay(self) -> float:
+        """Seconds since the app was asked."""
+        return self._cache.clock.monotonic() - self._begun
+
+    async def headed(self, expired: Entry, status: int, headers: RawHeaders) -> None:
+        """The app answered HEAD (§4.3.5): about what is stored, whose headers these are then, or about
+        something else, and what is stored is stale."""
+        if status != 200:
+            return
+        if expired.status == 200 and same_representation(expired, Facts(headers)):
+            await self.validated(expired, headers)
+        else:
+            now = self._cache.log.now()
+            stale = replace(
+                expired,
+                fresh_until=min(now, expired.fresh_until),
+                revalidate_until=min(now, expired.revalidate_until),
+                refresh_at=0.0,
+            )
+            await self._cache.keep(self._exchange.key, stale)
 
     async def again(self, expired: Entry) -> None:
         """A stale entry stands in for a failure, for others, too, unless they have a newer one."""
@@ -141,48 +182,60 @@ class Recorder:
             cost=self._cache.clock.monotonic() - self._begun,
             flags=storable.flags | flags,
             status=self.status,
-            headers=kept_headers(self.headers, self.status, len(body)),
+            headers=accept_ranges(
+                kept_headers(self.headers, self.status, len(body), self.facts.no_cache_fields)
+            ),
             body=body,
         )
 
     async def _keep(self, entry: Entry) -> None:
         exchange, vary = self._exchange, self.storable.vary if self.storable is not None else ()
-        key = exchange.target.key
+        key, headers, rule = exchange.target.key, exchange.scope["headers"], exchange.target.rule
         vary = await self._remember_variant(entry, vary)
         if vary:
-            key = variant(key, vary, exchange.scope["headers"])
+            key = variant(key, vary, headers, rule)
+        entry = await self._joined(key, entry)
         kept, state = await self._cache.keep(key, entry), self._cache.state(entry, None)
         if kept and state in (State.FRESH, State.STALE):
+            await self._remember_ways(entry, key, vary)
             self._turn.stored()
         elif state is State.GONE:
             self._turn.abandon()  # purged while it was rendered: the next one knows of that
         else:
             self.refuse("not-kept")
 
+    async def _joined(self, key: bytes, entry: Entry) -> Entry:  # noqa: ARG002 - for parts
+        """What is to be stored under that key, given what is there."""
+        return entry
+
     async def _remember_variant(self, entry: Entry, vary: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """What a URL's responses vary by is kept under its primary key, the newest first. A response
         without Vary, where others have it, is for requests like this one (RFC 9111 §4.1)."""
         key, names = self._exchange.target.key, b",".join(vary)
         known = await self._cache.find(key, None)
-        lists: list[bytes] = []
-        until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
-        if known is not None and known.status == VARIANTS:
-            lists = [each for each, _ in known.headers]
-            if not vary and known.fresh_until > self._now:
-                return tuple(lists[0].split(b","))
-            if lists[0] == names and known.fresh_until >= until:
-                return vary
-            until = max(until, known.fresh_until)
-        if not vary:
-            return vary
-        lists = [names, *(each for each in lists if each != names)][:_SPECIFICATIONS]
-        marker = replace(
-            entry,
-            status=VARIANTS,
-            headers=[(each, b"") for each in lists],
-            body=b"",
-            slots=(),
-            fresh_until=until + _OUTLIVE,
-        )
-        await self._cache.keep(key, marker)
+        if not vary and known is not None and known.status == VARIANTS and known.fresh_until > self._now:
+            return tuple(known.headers[0][0].split(b","))
+        if vary:
+            await self._remember(key, names, entry, known)
         return vary
+
+    async def _remember_ways(self, entry: Entry, key: bytes, vary: tuple[bytes, ...]) -> None:
+        """By what else the entry can be found: its language, queries like its own."""
+        target, headers = self._exchange.target, self._exchange.scope["headers"]
+        language = self.facts.single.get(b"content-language", b"").strip().lower()
+        negotiated = target.rule is not None and target.rule.accept_language == "negotiate"
+        if negotiated and language and b"accept-language" in vary:
+            await link(self._cache, entry, language_alias(target.key, vary, headers, language), to=key)
+        spoken = b", ".join(self.facts.listed.get(b"no-vary-search", ()))
+        if parse(spoken) != Search():
+            await link(self._cache, entry, target.search_alias(spoken), to=target.key)
+            known = await self._cache.find(target.searches, None)
+            await self._remember(target.searches, spoken, entry, known)
+
+    async def _remember(self, key: bytes, line: bytes, entry: Entry, known: Entry | None) -> None:
+        """Put a specification first in the list under that key."""
+        lines = [each for each, _ in known.headers] if known is not None and known.status == VARIANTS else []
+        until = max(entry.fresh_until, entry.revalidate_until, entry.error_until)
+        if not lines or lines[0] != line or known is None or known.fresh_until < until:
+            lines = [line, *(each for each in lines if each != line)][:SPECIFICATIONS]
+            await link(self._cache, entry, key, lines, until=known.fresh_until if known is not None else 0.0)

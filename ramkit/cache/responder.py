@@ -6,14 +6,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ramkit.cache.answer import Answer
-from ramkit.cache.core.conditional import parse_etag, weak_match
-from ramkit.cache.core.entry import OWN_ETAG, SILENT, Entry
+from ramkit.cache.core.entry import SILENT, Entry
 from ramkit.cache.core.serving import browser_control
+from ramkit.cache.core.validating import can_be_validated, confirmed
 from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.kernel.asgi import Message, RawHeaders, raw_headers
-from ramkit.kernel.headers import find
 
 if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
@@ -53,7 +52,7 @@ class Responder:
 
     def __init__(self, exchange: "Exchange", scope: WatchedScope, turn: Turn, expired: Entry | None) -> None:
         self._exchange, self._cache, self._expired = exchange, exchange.cache, expired
-        self._recorder = Recorder(exchange, scope, turn)
+        self._recorder: Recorder = exchange.recorder(exchange, scope, turn)
         self._answer = Answer(exchange)
         self._mode = Mode.WAITING
         self._held: Message = {}
@@ -112,9 +111,9 @@ class Responder:
 
     async def _instead(self, expired: Entry, status: int, headers: RawHeaders) -> bool:
         """Answer from the expired entry, if the app said 304 to its validator, or failed."""
-        if status == 304 and not expired.flags & OWN_ETAG:
+        if status == 304 and can_be_validated(expired):
             self._mode = Mode.DROPPED
-            if not _same_etag(expired.headers, headers):
+            if not confirmed(expired, headers):
                 self.mismatched = True
                 return True
             entry = await self._recorder.validated(expired, headers)
@@ -198,12 +197,3 @@ class Responder:
             (b"x-cache", b"MISS"),
             (b"cache-status", b"ramkit; fwd=%b; %b" % (fwd, cache_status)),
         ]
-
-
-def _same_etag(stored: RawHeaders, fresh: RawHeaders) -> bool:
-    """Whether a 304 is about what is stored (RFC 9111 §4.3.4): without an ETag it is taken to be."""
-    told, known = find(fresh, b"etag"), find(stored, b"etag")
-    if told is None or known is None:
-        return True
-    one, other = parse_etag(told), parse_etag(known)
-    return one is not None and other is not None and weak_match(one, other)

@@ -54,6 +54,20 @@ class TrustedProxies:
         self._unix = "unix" in given
         self._networks = tuple(_network(each) for each in given if each != "unix")
 
+    @property
+    def header(self) -> bytes:
+        """The name of the field that trusted proxies append to."""
+        return self._header
+
+    def trusts_peer(self, scope: Scope) -> bool:
+        """Whether the peer itself, who may not be the client, is a trusted proxy."""
+        if not (self._networks or self._unix):
+            return False
+        peer = scope.get("client")
+        host: str = peer[0] if peer else ""
+        address = parse_address(host)
+        return self._trusts(address) if address is not None else self._unix and not host
+
     def client_address(self, scope: Scope) -> IPAddress | None:
         """The address of the client behind the trusted proxies, remembered in the request's context.
 
@@ -73,9 +87,8 @@ class TrustedProxies:
 
     def _resolve(self, scope: Scope) -> IPAddress | None:
         peer = scope.get("client")
-        host: str = peer[0] if peer else ""
-        address = parse_address(host)
-        if not (self._trusts(address) if address is not None else self._unix and not host):
+        address = parse_address(peer[0]) if peer else None
+        if not self.trusts_peer(scope):
             return address
         for hops, node in enumerate(self._nodes(scope)):
             address = parse_address(node) if node is not None else None

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from ramkit.cache import Rule
 from ramkit.cache.core import directives
 from ramkit.cache.core.entry import BY_RULE, SHARED, SILENT
+from ramkit.cache.core.facts import Facts
+from ramkit.cache.core.freshness import initial_age, lifetime
 from ramkit.cache.core.groups import groups_of
 from ramkit.cache.core.keys import host_of, primary, select_query, variant, vary_names
-from ramkit.cache.core.serving import updated
-from ramkit.cache.core.storing import Facts, Refused, Request, Storable, initial_age, judge, lifetime
+from ramkit.cache.core.storing import Refused, Request, Storable, judge
+from ramkit.cache.core.validating import updated
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-__all__ = ["flag", "parse", "seconds"]
+__all__ = ["LONGEST", "UNREADABLE", "field_names", "flag", "parse", "seconds"]
 
 #: §1.2.2: what is too large to hold counts as this many seconds
 _FOREVER = 2**31
@@ -19,10 +19,11 @@ _ESCAPED = re.compile(r"\\(.)")
 def parse(values: Iterable[bytes]) -> Mapping[str, str]:
     """Directive names in lower case to their arguments, unquoted ("" for none).
 
-    Of one that stands twice the first counts (§4.2.1), field lines in their order.
+    Of one that stands twice the first counts (§4.2.1), field lines in their order; of ``no-cache`` the
+    one without field names, if there is one, which says more.
     """
     value = b",".join(values)
-    return _parse(value) if len(value) <= _LONGEST else _UNREADABLE
+    return _parse(value) if len(value) <= LONGEST else UNREADABLE
 
 
 @lru_cache(maxsize=1024)
@@ -33,13 +34,17 @@ def _parse(value: bytes) -> Mapping[str, str]:
         argument = argument.strip()
         if len(argument) > 1 and argument[0] == argument[-1] == '"':
             argument = _ESCAPED.sub(r"\1", argument[1:-1])
-        found.setdefault(name.strip().lower(), argument)
+        name = name.strip().lower()
+        if name == "no-cache" and name in found:
+            found[name] = f"{found[name]},{argument}" if argument and found[name] else ""
+        else:
+            found.setdefault(name, argument)
     return MappingProxyType(found)
 
 
 #: a longer field is nobody's honest one: it is not read but taken for the strictest
-_LONGEST = 2048
-_UNREADABLE: Mapping[str, str] = MappingProxyType({"no-store": ""})
+LONGEST = 2048
+UNREADABLE: Mapping[str, str] = MappingProxyType({"no-store": ""})
 
 
 def seconds(directives: Mapping[str, str], name: str) -> int | None:
@@ -57,3 +62,15 @@ def flag(directives: Mapping[str, str], *names: str) -> bool:
     """Whether one of them is there, with or without an argument: ``private="x-token"`` counts as
     ``private``, the stricter reading that §5.2.2.7 allows."""
     return any(name in directives for name in names)
+
+
+_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9a-z-]+)*")
+
+
+def field_names(directives: Mapping[str, str], name: str) -> frozenset[bytes]:
+    """The fields that a directive is limited to (§5.2.2.4), in lower case; none where it is not there, has no
+    argument, or one that is no list of names: then it is about the whole response."""
+    argument = directives.get(name, "").lower().strip()
+    if not _NAMES.fullmatch(argument):
+        return frozenset()
+    return frozenset(part.strip().encode() for part in argument.split(","))

@@ -4,10 +4,22 @@ import msgspec
 
 from ramkit.kernel.asgi import RawHeaders
 
-__all__ = ["BY_RULE", "OWN_ETAG", "SHARED", "SILENT", "VALUE", "VARIANTS", "Entry", "decode", "encode"]
+__all__ = [
+    "BY_RULE",
+    "OWN_ETAG",
+    "PARTS",
+    "SHARED",
+    "SILENT",
+    "VALUE",
+    "VARIANTS",
+    "Entry",
+    "decode",
+    "encode",
+]
 
-#: ``Entry.status`` of entries that are no response: a memoized value; a list of Vary specifications
-VALUE, VARIANTS = 0, 1
+#: ``Entry.status`` of entries that are no response: a memoized value; a list of Vary specifications; parts
+#: of a representation, by ``ramkit.cache.core.ranges``
+VALUE, VARIANTS, PARTS = 0, 1, 2
 
 #: ``Entry.flags``. SHARED: public, s-maxage or must-revalidate allow it to answer Authorization
 #: (RFC 9111 §3.5). BY_RULE: its lifetime came from a rule. OWN_ETAG: ramkit made its ETag, so the

@@ -5,10 +5,22 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ramkit.cache.core import search
+from ramkit.cache.core.negotiating import best_language, encodings, languages
 from ramkit.cache.policy import Rule
-from ramkit.kernel.headers import find
+from ramkit.kernel.headers import find, find_all
 
-__all__ = ["Target", "authority", "host_of", "primary", "select_query", "variant", "vary_names"]
+__all__ = [
+    "Target",
+    "authority",
+    "host_of",
+    "language_alias",
+    "primary",
+    "select_query",
+    "variant",
+    "vary_names",
+    "wanted_language",
+]
 
 #: Fields that Vary may name.
 _VARY = 64
@@ -18,7 +30,7 @@ _DEFAULT_PORT = {"http": b":80", "https": b":443"}
 class Target:
     """What a request is about: its key, the names that purges know it by, and its rule."""
 
-    __slots__ = ("host", "key", "path", "query", "rule", "scheme")
+    __slots__ = ("_paths", "host", "key", "path", "query", "rule", "scheme")
 
     def __init__(self, scope: Any, rules: Sequence[Rule]) -> None:
         self.scheme: str = scope.get("scheme", "http")
@@ -31,8 +43,18 @@ class Target:
         # The raw path tells /a%2Fb from /a/b; a middleware outside may have changed the path, or where
         # the app is mounted, and left it.
         raw: bytes = scope.get("raw_path") or b""
-        paths = raw.partition(b"?")[0], _bytes(self.path), _bytes(scope.get("root_path", ""))
-        self.key = primary(self.scheme, self.host, paths, selected)
+        self._paths = raw.partition(b"?")[0], _bytes(self.path), _bytes(scope.get("root_path", ""))
+        self.key = primary(self.scheme, self.host, self._paths, selected)
+
+    @property
+    def searches(self) -> bytes:
+        """The key of what responses at this path said in No-Vary-Search."""
+        return _digest(b"searches", self.scheme.encode(), self.host.encode("latin-1"), *self._paths)
+
+    def search_alias(self, spoken: bytes) -> bytes:
+        """The key that all queries share which that No-Vary-Search does not tell apart."""
+        normal = search.normal(self.query.encode("latin-1"), search.parse(spoken))
+        return _digest(b"search", self.searches, spoken, *normal)
 
 
 def authority(scope: Any) -> str:
@@ -85,10 +107,13 @@ def vary_names(values: Iterable[bytes]) -> tuple[bytes, ...] | None:
     return None if b"*" in names or len(names) > _VARY else tuple(sorted(names))
 
 
-def variant(key: bytes, names: Collection[bytes], headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def variant(
+    key: bytes, names: Collection[bytes], headers: Iterable[tuple[bytes, bytes]], rule: Rule | None = None
+) -> bytes:
     """16 bytes: the primary key with what the request says in the fields that Vary names.
 
-    Lines of one field are joined, and space around commas does not count (§4.1).
+    Lines of one field are joined, and space around commas does not count (§4.1); neither does what
+    Accept-Encoding and Accept-Language say the same without.
     """
     said: dict[bytes, list[bytes]] = {}
     for field, value in headers:
@@ -96,9 +121,31 @@ def variant(key: bytes, names: Collection[bytes], headers: Iterable[tuple[bytes,
             said.setdefault(field, []).append(value)
     parts = [b"variant", key]
     for name in names:
-        normal = b",".join(part.strip() for part in b",".join(said.get(name, ())).split(b","))
-        parts += (name, b"+" + normal if name in said else b"-")
+        parts += (name, b"+" + _normal(name, b",".join(said[name]), rule) if name in said else b"-")
     return _digest(*parts)
+
+
+def _normal(name: bytes, value: bytes, rule: Rule | None) -> bytes:
+    if name == b"accept-encoding":
+        return encodings(value)
+    if name == b"accept-language":
+        return languages(value, ordered=rule is None or rule.accept_language == "exact")
+    return b",".join(part.strip() for part in value.split(b","))
+
+
+def wanted_language(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The language that the request likes best, if there is one."""
+    return best_language(b",".join(find_all(headers, b"accept-language")))
+
+
+def language_alias(
+    key: bytes, names: Collection[bytes], headers: Iterable[tuple[bytes, bytes]], language: bytes
+) -> bytes:
+    """The key by which requests find a variant in the language that they like best, whatever else they
+    accept."""
+    return _digest(
+        b"language", variant(key, [name for name in names if name != b"accept-language"], headers), language
+    )
 
 
 def _digest(*parts: bytes) -> bytes:

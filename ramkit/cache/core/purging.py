@@ -9,7 +9,8 @@ in one slot cost a render, never a stale answer.
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
@@ -164,6 +165,13 @@ class _Ban(NamedTuple):
     version: int
 
 
+class _Watch:
+    """Told apart by identity."""
+
+    def __init__(self, slots: Iterable[int]) -> None:
+        self.slots, self.seen = frozenset(slots), list[int]()
+
+
 class PurgeTable:
     """What a process knows of purges: ``ramkit.cache.port.Fold``. About 2 MB, never more than 4.
 
@@ -177,7 +185,18 @@ class PurgeTable:
         #: entries older than this are gone; before a log was heard, all are
         self._birth = 2**64 - 1
         self._bans: list[_Ban] = []
+        self._watches: list[_Watch] = []
         self._clear()
+
+    @contextmanager
+    def watch(self, slots: Iterable[int]) -> Generator[list[int]]:
+        """The epochs at which something is folded that may be about these slots."""
+        watch = _Watch(slots)
+        self._watches.append(watch)
+        try:
+            yield watch.seen
+        finally:
+            self._watches.remove(watch)
 
     def _clear(self) -> None:
         #: the later of hard and soft: all that a hit on what was not purged looks at
@@ -240,6 +259,8 @@ class PurgeTable:
         self.version += 1
         self._birth, self._bans = epoch, []
         self._clear()
+        for watch in self._watches:
+            watch.seen.append(epoch)
         content = None if snapshot is None else _decode(_snapshot_decoder, snapshot)
         if content is None:
             return
@@ -260,6 +281,9 @@ class PurgeTable:
         self.version += 1
         self.epoch = max(self.epoch, epoch)
         content = _decode(_message_decoder, message)
+        for watch in self._watches:
+            if content is None or content[2] or not watch.slots.isdisjoint(content[1]):
+                watch.seen.append(epoch)
         if content is None:
             return self._bear(epoch)
         soft, slots, patterns = content

@@ -4,7 +4,7 @@ import math
 import random
 from enum import Enum
 
-from ramkit.cache.core.entry import OWN_ETAG, SILENT, Entry
+from ramkit.cache.core.entry import SILENT, Entry
 from ramkit.cache.core.purging import Verdict
 from ramkit.cache.policy import Rule
 from ramkit.kernel.asgi import RawHeaders
@@ -13,12 +13,11 @@ __all__ = [
     "State",
     "age_of",
     "browser_control",
-    "can_be_validated",
     "draw_refresh",
     "head_of",
     "kept_headers",
     "state_of",
-    "updated",
+    "unstored_of",
 ]
 
 #: Not stored (§3.1): meant for one connection, or written anew with each hit.
@@ -27,10 +26,6 @@ _UNSTORED = frozenset(
      b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
      b"age", b"x-cache"}
 )  # fmt: skip
-#: Not replaced by a 304 (§3.2): they describe the body that is kept.
-_OF_BODY = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
-
-
 #: Seconds by which processes may differ in reading Redis's clock.
 _SKEW = 5.0
 
@@ -57,13 +52,6 @@ def state_of(entry: Entry, verdict: Verdict, now: float) -> State:
     return State.STALE if now < entry.revalidate_until else State.EXPIRED
 
 
-def can_be_validated(entry: Entry) -> bool:
-    """Whether the app gave it a validator that it will know again (§4.3.1)."""
-    if entry.flags & OWN_ETAG:
-        return False
-    return any(name in (b"etag", b"last-modified") for name, _ in entry.headers)
-
-
 def draw_refresh(entry: Entry) -> float:
     """When this process refreshes the entry ahead of its expiry: the dearer its render, the earlier.
 
@@ -79,12 +67,21 @@ def age_of(entry: Entry, now: float) -> int:
     return max(0, int(entry.age + now - entry.stored))
 
 
-def kept_headers(headers: RawHeaders, status: int, length: int) -> RawHeaders:
-    """A response's headers as they are stored, in their order; the length of the body is known now."""
+def unstored_of(headers: RawHeaders) -> frozenset[bytes]:
+    """The fields that are not stored of these (§3.1): also those that Connection names."""
     named = {
         value.strip().lower() for name, line in headers if name == b"connection" for value in line.split(b",")
     }
-    kept = [pair for pair in headers if pair[0] not in _UNSTORED and pair[0] not in named]
+    return _UNSTORED | named
+
+
+def kept_headers(
+    headers: RawHeaders, status: int, length: int, omit: frozenset[bytes] = frozenset()
+) -> RawHeaders:
+    """A response's headers as they are stored, in their order; the length of the body is known now.
+    ``omit``: fields that a qualified no-cache keeps from being used again (§5.2.2.4)."""
+    unstored = unstored_of(headers) | omit
+    kept = [pair for pair in headers if pair[0] not in unstored]
     if status != 204 and not any(name == b"content-length" for name, _ in kept):
         kept.append((b"content-length", b"%d" % length))
     return kept
@@ -111,10 +108,3 @@ def browser_control(rule: Rule | None, age: int) -> tuple[bytes, bytes]:
     browser_ttl = rule.browser_ttl if rule is not None else 0
     value = b"max-age=%d" % (browser_ttl + age) if browser_ttl else b"no-cache"
     return b"cache-control", value
-
-
-def updated(stored: RawHeaders, fresh: RawHeaders) -> RawHeaders:
-    """§3.2: stored headers with those of a 304 in their place, except what describes the body."""
-    news = [pair for pair in fresh if pair[0] not in _UNSTORED and pair[0] not in _OF_BODY]
-    names = {name for name, _ in news}
-    return [pair for pair in stored if pair[0] not in names] + news

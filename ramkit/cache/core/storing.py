@@ -1,53 +1,32 @@
-"""May this response be stored, and for how long (RFC 9111 §3, §4.2; RFC 5861)."""
+"""May this response be stored, and for how long (RFC 9111 §3)."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ramkit.cache.core import directives
-from ramkit.cache.core.conditional import parse_http_date
 from ramkit.cache.core.entry import BY_RULE, SHARED, SILENT
+from ramkit.cache.core.facts import Facts
+from ramkit.cache.core.freshness import (
+    FORBIDDEN,
+    heuristic_lifetime,
+    initial_age,
+    lifetime,
+    stale_windows,
+)
 from ramkit.cache.core.keys import vary_names
 from ramkit.cache.policy import Rule
-from ramkit.kernel.asgi import RawHeaders
 
-__all__ = ["Facts", "Refused", "Storable", "judge"]
+__all__ = ["Refused", "Request", "Storable", "judge"]
 
 #: Success and permanent redirection: what a rule's ttl is for. Others are stored when they say so themselves.
 _BY_RULE_STATUS = frozenset({200, 203, 204, 300, 301, 308})
-#: Never: partial content and validation results (§3.3, §4.3.3), what asks who the client is, and failures.
+#: Errors that are what they are until something changes: what a rule's negative_ttl is for (RFC 9110 §15.1).
+_NEGATIVE_STATUS = frozenset({404, 405, 410, 414, 501})
+#: Never: partial content and validation results (§3.3, §4.3.3), and what is about this client or connection.
 _NEVER_STATUS = frozenset({206, 304, 401, 407, 412, 416, 421, 429})
-
-#: A window by which no stale response is ever in time, not even one that a soft purge made stale.
-_FORBIDDEN = -math.inf
-
-_LISTED = frozenset({b"cache-control", b"vary", b"cache-groups", b"cache-group-invalidation"})
-_SINGLE = frozenset(
-    {b"age", b"date", b"expires", b"etag", b"last-modified", b"content-type", b"content-length",
-     b"content-range", b"set-cookie", b"pragma", b"location", b"content-location"}
+#: Whose requirements on caches are known (§5.2.2.3), of RFC 9110 §15.
+_UNDERSTOOD = frozenset(
+    {200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308, 400, 402, 403, 404, 405, 406, 408, 409,
+     410, 411, 413, 414, 415, 417, 426, 500, 501, 502, 503, 504, 505}
 )  # fmt: skip
-
-
-class Facts:
-    """What a response's headers say of caching, read in one pass. Of single fields the first counts."""
-
-    __slots__ = ("control", "listed", "single")
-
-    def __init__(self, headers: RawHeaders) -> None:
-        self.single: dict[bytes, bytes] = {}
-        self.listed: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            if name in _SINGLE:
-                self.single.setdefault(name, value)
-            elif name in _LISTED:
-                self.listed.setdefault(name, []).append(value)
-        self.control: Mapping[str, str] = directives.parse(self.listed.get(b"cache-control", ()))
-
-    @property
-    def length(self) -> int | None:
-        """Content-Length, where it is a number."""
-        value = self.single.get(b"content-length", b"")
-        return int(value) if value.isdigit() and len(value) < 19 else None
 
 
 @dataclass(slots=True)
@@ -95,100 +74,105 @@ def judge(request: Request, status: int, facts: Facts, *, now: float, delay: flo
     vary = vary_names(facts.listed.get(b"vary", ()))
     if vary is None:
         return Refused("vary-all")
-    age = initial_age(facts, now, delay)
-    flags = SHARED if _answers_authorized(facts) else 0
     explicit = lifetime(facts, now)
+    age = initial_age(facts, now, delay)
     if explicit is None:
-        return _by_rule(request, status, facts, age, flags, vary)
-    fresh = max(0.0, explicit - age)
-    revalidate, error = _stale_windows(facts)
-    if fresh == 0 and revalidate <= 0 and error <= 0 and not _can_be_validated(facts):
+        storable = _by_rule(request, status, facts, age, now)
+        if isinstance(storable, Refused):
+            return storable
+    else:
+        storable = _by_itself(request.rule, facts, age, explicit)
+    if storable.fresh == 0 and storable.revalidate <= 0 and storable.error <= 0 and not facts.has_validator:
         return Refused("expired")
-    return Storable(fresh, fresh + revalidate, fresh + error, age, flags, vary)
+    if status >= 500:
+        _bound(storable, request.rule.negative_ttl if request.rule is not None else 0.0)
+    storable.flags |= SHARED if facts.shareable else 0
+    storable.vary = vary
+    return storable
 
 
 def _refusal(request: Request, status: int, facts: Facts) -> str | None:
-    control = facts.control
-    if request.no_store or "no-store" in control:  # §5.2.1.5, §5.2.2.5
+    rule = request.rule
+    if request.no_store or _forbidden(status, facts):  # §5.2.1.5
         return "no-store"
     if request.body:
         return "body"
-    if status >= 500 or status < 200 or status in _NEVER_STATUS or b"content-range" in facts.single:
+    if _wrong_status(rule, status, facts):
         return "status"
-    if "private" in control:  # §5.2.2.7
+    if "private" in facts.control:  # §5.2.2.7
         return "private"
-    if request.personal and (request.rule is None or request.rule.identity == "private"):
+    if request.personal and (rule is None or rule.identity == "private"):
         return "personal"
-    if request.authorized and not _answers_authorized(facts):  # §3.5
+    if request.authorized and not facts.shareable:  # §3.5
         return "authorization"
-    if b"set-cookie" in facts.single:  # §7.3: the next client would get it, too
+    if _sets_cookie(rule, facts):
         return "set-cookie"
     if facts.single.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
         return "event-stream"
     return None
 
 
-def _by_rule(
-    request: Request, status: int, facts: Facts, age: float, flags: int, vary: tuple[bytes, ...]
-) -> Storable | Refused:
+def _forbidden(status: int, facts: Facts) -> bool:
+    """§5.2.2.5, and §5.2.2.3: beside must-understand, no-store is for caches that do not."""
+    if "must-understand" in facts.control:
+        return status not in _UNDERSTOOD
+    return "no-store" in facts.control
+
+
+def _wrong_status(rule: Rule | None, status: int, facts: Facts) -> bool:
+    """What is no final answer, is about this client alone, or may be gone with the next request."""
+    if status < 200 or status in _NEVER_STATUS:
+        return True
+    # Without a meaning here (RFC 9110 §14.4), it may yet be a part of something.
+    if facts.single.get(b"content-range", b"").lower().startswith(b"bytes"):
+        return True
+    return status >= 500 and (rule is None or not rule.negative_ttl)
+
+
+def _sets_cookie(rule: Rule | None, facts: Facts) -> bool:
+    """§7.3: the next client would get it, too, unless it is left out (§5.2.2.4)."""
+    if b"set-cookie" not in facts.single or b"set-cookie" in facts.no_cache_fields:
+        return False
+    return rule is None or rule.set_cookie == "private"
+
+
+def _by_itself(rule: Rule | None, facts: Facts, age: float, explicit: float) -> Storable:
+    """§4.2.1"""
+    fresh = max(0.0, explicit - age)
+    revalidate, error = stale_windows(facts, rule.stale_if_error if rule is not None else 0.0)
+    return Storable(fresh, fresh + revalidate, fresh + error, age, 0)
+
+
+def _by_rule(request: Request, status: int, facts: Facts, age: float, now: float) -> Storable | Refused:
+    """It says nothing of its lifetime: a guess where the rule wants one (§4.2.2), or the rule's own."""
     rule = request.rule
-    if rule is None or rule.ttl == 0 or b"no-cache" in facts.single.get(b"pragma", b"").lower():
+    pragma = not facts.targeted and b"no-cache" in facts.single.get(b"pragma", b"").lower()
+    if rule is None or pragma:
         return Refused("no-lifetime")
-    if status not in _BY_RULE_STATUS:
+    fresh = heuristic_lifetime(status, facts, now, rule.heuristic)
+    if fresh is not None:
+        fresh = max(0.0, fresh - age)
+    elif status in _NEGATIVE_STATUS:
+        fresh = rule.negative_ttl
+    elif status in _BY_RULE_STATUS:
+        fresh = rule.ttl
+    else:
         return Refused("status")
+    if fresh == 0:
+        return Refused("status" if status in _NEGATIVE_STATUS else "no-lifetime")
     if request.identified:
         return Refused("identity")
     silent = 0 if b"cache-control" in facts.listed else SILENT
     revalidate, error = rule.stale_while_revalidate, rule.stale_if_error
-    if _must_revalidate(facts):
-        revalidate = error = _FORBIDDEN
-    return Storable(rule.ttl, rule.ttl + revalidate, rule.ttl + error, age, flags | BY_RULE | silent, vary)
+    if facts.must_revalidate:
+        revalidate = error = FORBIDDEN
+    elif status >= 400:
+        revalidate = error = 0.0
+    return Storable(fresh, fresh + revalidate, fresh + error, age, BY_RULE | silent)
 
 
-def lifetime(facts: Facts, now: float) -> float | None:
-    """Explicit freshness lifetime in seconds (§4.2.1); None when the response says nothing."""
-    control = facts.control
-    if "no-cache" in control:  # §5.2.2.4: only ever used after validation
-        return 0.0
-    for name in ("s-maxage", "max-age"):
-        given = directives.seconds(control, name)
-        if given is not None:
-            return float(given)
-    if b"expires" not in facts.single:
-        return None
-    expires = parse_http_date(facts.single[b"expires"])
-    date = parse_http_date(facts.single.get(b"date", b""))
-    # §5.3: an Expires that cannot be read is in the past
-    return 0.0 if expires is None else max(0.0, expires - (now if date is None else date))
-
-
-def initial_age(facts: Facts, now: float, delay: float) -> float:
-    """corrected_initial_age of §4.2.3, in seconds."""
-    date = parse_http_date(facts.single.get(b"date", b""))
-    apparent = max(0.0, now - date) if date is not None else 0.0
-    value = facts.single.get(b"age", b"").split(b",")[0].strip()
-    given = min(int(value), 2**31) if value.isdigit() and len(value) < 19 else 0
-    return max(apparent, given + max(0.0, delay))
-
-
-def _stale_windows(facts: Facts) -> tuple[float, float]:
-    """Seconds beyond freshness for stale-while-revalidate and stale-if-error."""
-    control = facts.control
-    revalidate = directives.seconds(control, "stale-while-revalidate")
-    error = directives.seconds(control, "stale-if-error")
-    # §5.2.2.10 has s-maxage forbid stale responses, too; a window named beside it permits them again.
-    if _must_revalidate(facts) or (revalidate is None and error is None and "s-maxage" in control):
-        return _FORBIDDEN, _FORBIDDEN
-    return float(revalidate or 0), float(error or 0)
-
-
-def _must_revalidate(facts: Facts) -> bool:
-    return directives.flag(facts.control, "must-revalidate", "proxy-revalidate", "no-cache")
-
-
-def _answers_authorized(facts: Facts) -> bool:
-    return directives.flag(facts.control, "public", "s-maxage", "must-revalidate")
-
-
-def _can_be_validated(facts: Facts) -> bool:
-    return b"etag" in facts.single or b"last-modified" in facts.single
+def _bound(storable: Storable, most: float) -> None:
+    """A failure says nothing of what comes after it: whatever it names, it is gone after that long."""
+    storable.fresh = min(storable.fresh, most)
+    storable.revalidate = min(storable.revalidate, most)
+    storable.error = min(storable.error, most)

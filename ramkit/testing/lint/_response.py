@@ -13,6 +13,17 @@ _START = "ASGI HTTP, Response Start"
 _BODY = "ASGI HTTP, Response Body"
 _TRAILERS = "ASGI Extensions, HTTP Trailers"
 
+#: Messages that belong to a response that has started. Hints may come before: that is what they are for
+#: (RFC 8297 §2).
+_WITHIN = frozenset(
+    {
+        "http.response.push",
+        "http.response.zerocopysend",
+        "http.response.pathsend",
+        "http.response.trailers",
+    }
+)
+
 
 class Response:
     """Follows a response from its start to its last message. Each step raises LintError."""
@@ -52,7 +63,7 @@ class Response:
         require(not self.finished, "after-end", f"{kind} after the last message of the response", _BODY)
         if kind == self._start:
             require(not self.started, "start-once", f"{kind} for the second time", _START)
-        elif kind != "http.response.debug":
+        elif kind in self._core or kind in _WITHIN:
             require(self.started, "start-first", f"{kind} before {self._start}", _START)
         due = self._body_ended and kind != "http.response.trailers"
         require(not due, "after-end", f"{kind} where trailers are due", _TRAILERS)
