@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ramkit.cache import Cache, CacheMiddleware, Rule
+from ramkit.cache import Cache, CacheMiddleware, MemoryStore, RedisStore, Rule, TieredStore
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.clock import ManualClock
 from ramkit.testing.lint import ASGILint
@@ -376,3 +376,36 @@ async def test_who_asks_counts_under_another_query_too():
     site = Site(Rule("*", ttl=60), headers=[(b"no-vary-search", b"params")])
     await site.ask("/a?1")
     assert (await site.ask("/a?2", headers={"cookie": "a=b"})).x_cache == "MISS"
+
+
+# -- two processes over one Redis ------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def pair(redis_url):
+    """Two caches as in two processes, an app before each, and what they have in common."""
+    stores = [TieredStore(RedisStore(redis_url, deadline=10), local=MemoryStore()) for _ in range(2)]
+    caches = [Cache(store) for store in stores]
+    origin, rule = Origin(), Rule("*", ttl=0, accept_language="negotiate")
+    yield origin, [CacheMiddleware(origin, cache=cache, rules=[rule]) for cache in caches]
+    for cache in caches:
+        await cache.aclose()
+
+
+@pytest.mark.parametrize(
+    ("headers", "first", "then"),
+    [
+        (searching("params"), ("/a?1", "GET", {}), ("/a?2", "GET", {})),
+        (GERMAN, ("/a", "GET", {"accept-language": "en, de"}), ("/a", "GET", {"accept-language": "de"})),
+        (cacheable("max-age=60", ("content-location", "/a")), ("/a", "POST", {}), ("/a", "GET", {})),
+    ],
+    ids=["search", "language", "post"],
+)
+async def test_one_process_finds_what_another_left(pair, headers, first, then):
+    origin, (one, other) = pair
+    origin.headers = headers
+    await ask(one, *first)
+    assert (await ask(other, *then)).x_cache == "HIT"
+    await one.cache.purge("/a")
+    await other.cache.log.catch_up()
+    assert (await ask(other, *then)).x_cache == "MISS"
