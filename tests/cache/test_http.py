@@ -386,6 +386,8 @@ async def pair(redis_url):
     """Two caches as in two processes, an app before each, and what they have in common."""
     stores = [TieredStore(RedisStore(redis_url, deadline=10), local=MemoryStore()) for _ in range(2)]
     caches = [Cache(store) for store in stores]
+    for cache in caches:
+        await cache.settle(None)
     origin, rule = Origin(), Rule("*", ttl=0, accept_language="negotiate")
     yield origin, [CacheMiddleware(origin, cache=cache, rules=[rule]) for cache in caches]
     for cache in caches:

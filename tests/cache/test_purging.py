@@ -155,6 +155,20 @@ def test_a_floor_of_something_else_leaves_a_softly_purged_entry_stale() -> None:
     assert table((10, message(["g:a"], soft=True))).judge(entry(3, "g:a"), 9) is STALE
 
 
+def test_a_watch_sees_what_may_be_about_its_slots_while_it_lasts() -> None:
+    made = table()
+    with made.watch([slot("g:a")]) as seen, made.watch([slot("g:a")]) as other:
+        made.apply(1, message(["g:a"]))
+        made.apply(2, message(["g:b"]))
+        made.apply(3, message((), patterns=["/x"]))
+        made.apply(4, message(["g:b", "g:a"], soft=True))
+        made.apply(5, b"damaged")
+        made.reset(8, 6, None)
+        assert seen == other == [1, 3, 4, 5, 6]
+    made.apply(7, message(["g:a"]))
+    assert seen == other == [1, 3, 4, 5, 6]
+
+
 def test_slots_out_of_range_are_gone() -> None:
     damaged = entry(5)
     damaged.slots = (SLOTS,)
