@@ -38,7 +38,7 @@ PARTS = {
     "events": (set[str](), set[str]()),
     "core": ({"policy", "core"}, LIBRARIES),
     "port": ({"policy", "core"}, set[str]()),
-    "backends": ({"port", "core", "errors", "events", "backends"}, {"msgspec", "asyncpg"}),
+    "backends": ({"port", "core", "errors", "events", "backends"}, {"msgspec", "asyncpg", "httptools"}),
 }
 
 

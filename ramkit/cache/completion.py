@@ -1,7 +1,8 @@
 """A render that asks the app only for what is missing of a stored response (RFC 9111 §3.3)."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.core.ranges import Parts, parse_content_range, strong_validator

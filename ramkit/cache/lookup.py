@@ -1,8 +1,9 @@
 """Which stored response a request selects: by its URL, by Vary, by its language, by No-Vary-Search."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ramkit.cache.cache import Cache
 from ramkit.cache.core import purging

@@ -1,7 +1,8 @@
 """Parts of a response on their way into the store (RFC 9111 §3.3, §3.4)."""
 
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ramkit.cache.cache import Cache
 from ramkit.cache.core.entry import PARTS, Entry

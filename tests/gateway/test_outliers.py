@@ -164,6 +164,16 @@ def test_what_began_before_the_ejection_neither_prolongs_nor_ends_it() -> None:
     assert bad.outstanding == 0
 
 
+def test_an_answer_from_before_the_ejection_does_not_end_it() -> None:
+    driven = Driven(3)
+    bad = driven.members[0]
+    old = driven.begin(bad)
+    assert old is not None
+    driven.fail(bad)
+    driven.end(old, SUCCESS)
+    assert bad not in driven.chosen()
+
+
 def test_what_went_well_for_long_is_forgiven() -> None:
     driven = Driven(3, ejection=Ejection(duration=5, longest=30))
     bad = driven.members[0]
@@ -261,6 +271,24 @@ def test_down_and_up_again_is_tried_at_once() -> None:
     driven.now += 5
     driven.probe(bad, healthy=True, times=2)
     assert driven.ask() is bad
+    assert bad.ejected_until is None
+
+
+def test_down_and_up_again_while_it_is_tried() -> None:
+    driven = Driven(3, health=CHECK)
+    bad = driven.members[0]
+    driven.fail(bad)
+    driven.now += 5
+    first = driven.begin()
+    driven.probe(bad, healthy=False, times=3)
+    driven.probe(bad, healthy=True, times=2)
+    second = driven.begin()
+    assert first is not None
+    assert second is not None
+    assert first[0] is second[0] is bad
+    driven.end(first, SUCCESS)
+    assert bad.ejected_until is not None
+    driven.end(second, SUCCESS)
     assert bad.ejected_until is None
 
 
@@ -373,6 +401,34 @@ def test_all_ejected_still_opens_the_breaker() -> None:
     assert driven.ask() is None
 
 
+def test_who_is_ejected_does_not_keep_the_breaker_closed() -> None:
+    """However well it did before."""
+    driven = Driven(2, breaker=BREAKER)
+    ejected, failing = driven.members
+    for _ in range(100):
+        driven.ask(SUCCESS, member=ejected)
+    driven.fail(ejected)
+    driven.fail(failing, 20)
+    assert driven.ask() is None
+
+
+def test_a_server_may_be_on_trial_while_the_breaker_opens_and_closes() -> None:
+    driven = Driven(3, breaker=BREAKER)
+    tried, *others = driven.members
+    driven.fail(tried)
+    driven.now += 5
+    trial = driven.begin()
+    assert trial is not None
+    assert trial[0] is tried
+    for member in others:
+        driven.fail(member, 20)
+    assert driven.begin() is None
+    driven.now += 5
+    assert driven.ask(SUCCESS) in others
+    driven.end(trial, SUCCESS)
+    assert tried.ejected_until is None
+
+
 def test_without_a_breaker_somebody_is_always_asked() -> None:
     driven = Driven(2, breaker=None)
     for _ in range(500):
@@ -433,9 +489,22 @@ def test_a_reload_while_a_trial_is_under_way() -> None:
     assert bad.ejections == 1
     group.finished(bad, driven.now, SUCCESS, number)
     assert bad.ejected_until is None
-    # a retry of the old group is no trial of the new one
-    driven.end((bad, driven.group.started(bad, driven.now)))
     assert bad.outstanding == 0
+
+
+def test_a_retry_of_an_old_group_is_no_trial_of_the_new_one() -> None:
+    driven = Driven(3)
+    bad = driven.members[0]
+    driven.fail(bad)
+    driven.now += 5
+    group = reloaded(driven, [1, 2, 3])
+    late = driven.begin(bad)
+    assert late is not None
+    assert bad.trial == 0
+    assert group.choose(driven.now) is bad
+    driven.end(late, FAILURE)
+    assert bad.ejections == 1
+    assert group.choose(driven.now) is bad
 
 
 def test_a_check_that_was_under_way_at_a_reload_says_nothing() -> None:
