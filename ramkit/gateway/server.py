@@ -1,11 +1,16 @@
 """uvicorn's HTTP protocol, with what a gateway needs beyond it.
 
-Request trailers are dropped: uvicorn takes them for header fields, which RFC 9110 §6.5.1 forbids. A head is
-bounded: uvicorn with httptools reads one of any size. And interim responses (§15.2) can be sent: a scope
-offers the extension ``ramkit.response.interim``. The message of that name has ``status``, 102 to 199, and
-``headers``; it may be sent, more than once, before ``http.response.start``.
+- Request trailers are dropped: uvicorn takes them for header fields, which RFC 9110 §6.5.1 forbids.
+- Heads and trailers are bounded: uvicorn with httptools reads them at any size.
+- What is in front of a parsing error in the same read begins no request.
+- A response's head and the first piece of its body go out in one write, if they are sent in one turn.
+- Interim responses (§15.2) can be sent: a scope offers the extension ``ramkit.response.interim``. The message
+  of that name has ``status``, 102 to 199, and ``headers``; it may be sent, more than once, before
+  ``http.response.start``.
 """
 
+import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -28,50 +33,99 @@ _TOO_LARGE = (
 class Protocol(HttpToolsProtocol):
     """For ``uvicorn.Config(http=Protocol)``."""
 
-    #: bytes of a request's head
+    #: bytes of a head, and of the trailers
     max_head = 65536
-    _in_head = False
+    _in_head = _in_message = _moved = False
     _unparsed = 0
 
     def data_received(self, data: bytes) -> None:
+        self._moved = False
         super().data_received(data)
-        if self._in_head:
+        if self._moved:
+            self._unparsed = 0
+        elif self._in_message:
             self._unparsed += len(data)
             if self._unparsed > self.max_head and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
+                if self._in_head:
+                    self.transport.write(_TOO_LARGE)
                 self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        # What came before the error, in the same read, must not begin a request.
         cycle: Any = self.cycle
         if cycle is not None and cycle.scope is self.scope:
             cycle.disconnected = True
         super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._unparsed = True, 0
+        self._in_head = self._in_message = self._moved = True
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._moved = False, True
         # It makes the request's cycle, whose task begins after this.
         super().on_headers_complete()
         cycle: Any = self.cycle
         # The cycle is the last request's if this one becomes a WebSocket.
-        if cycle is not None and cycle.scope is self.scope and cycle.scope["http_version"] == "1.1":
+        if cycle is None or cycle.scope is not self.scope:
+            return
+        self.headers = []  # where the trailers go, and nobody looks; the scope has its own list
+        cycle.transport = writer = _Writer(self.loop, self.transport)
+        if cycle.scope["http_version"] == "1.1":
             cycle.scope["extensions"] = {INTERIM: {}}
-            cycle.send = partial(_send, cycle, cycle.send)
+            cycle.send = partial(_send, cycle, writer, cycle.send)
+
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
 
 
-async def _send(cycle: Any, send: Send, message: Message) -> None:
+class _Writer:
+    """The transport as a cycle sees it: its first write, the response's head, waits for the second one, but
+    not beyond this turn of the loop."""
+
+    __slots__ = ("_began", "_held", "_loop", "_transport")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop, self._transport = loop, transport
+        self._began, self._held = False, b""
+
+    def write(self, data: bytes) -> None:
+        if not self._began:
+            self._began, self._held = True, data
+            self._loop.call_soon(self.flush)
+        elif self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._transport.write(data)
+
+    def interim(self, data: bytes) -> None:
+        """Before the head."""
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
+def _send(cycle: Any, writer: _Writer, send: Send, message: Message) -> Awaitable[None]:
     if message["type"] != INTERIM:
-        await send(message)
-    elif not (cycle.response_started or cycle.disconnected):
-        cycle.transport.write(_head(message["status"], message["headers"]))
+        return send(message)
+    if not (cycle.response_started or cycle.disconnected):
+        writer.interim(_head(message["status"], message["headers"]))
+    return asyncio.sleep(0)
 
 
 def _head(status: int, headers: RawHeaders) -> bytes:

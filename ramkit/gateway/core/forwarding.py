@@ -58,6 +58,9 @@ _BODILESS = frozenset({204, 304})
 _SCHEMES = {"ws": "http", "wss": "https"}
 #: 0.9 has no fields, and so no Host
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+#: what says to whom a request goes and how long it is
+_TELLING = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PLAIN = frozenset({b"close", b"keep-alive", b""})
 
 
@@ -84,15 +87,18 @@ def refusal(scope: Scope) -> Refusal | None:
     # §5.1 of RFC 9112: no white space in or after a name; §5.2: no folded lines
     if names.translate(None, _TOKEN_BYTES) != between or values.translate(None, _VALUE_BYTES) != between:
         return Refusal(400, "A header field is malformed.")
-    hosts = [value for name, value in headers if name == b"host"]
-    problem = _host_problem(hosts, scope["http_version"]) or _framing_problem(headers, scope["http_version"])
+    telling = [pair for pair in headers if pair[0] in _TELLING]
+    problem = _host_problem(telling, scope["http_version"]) or _framing_problem(
+        telling, scope["http_version"]
+    )
     if problem is not None:
         return problem
     return _target_problem(scope)
 
 
-def _host_problem(hosts: list[bytes], version: str) -> Refusal | None:
+def _host_problem(headers: RawHeaders, version: str) -> Refusal | None:
     """RFC 9112 §3.2: exactly one Host, and it is one. Before HTTP/1.1 there need be none."""
+    hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) == 1:
         return None if _good_host(hosts[0]) else Refusal(400, "The Host is malformed.")
     if hosts or version != "1.0":
@@ -126,7 +132,7 @@ def _target_problem(scope: Scope) -> Refusal | None:
     method: str = scope.get("method", "GET")  # a WebSocket's
     if method == "CONNECT":
         return Refusal(501, "This is no tunnel.")
-    if not method.isascii() or method.encode().translate(None, _TOKEN_BYTES):
+    if method not in _METHODS and (not method.isascii() or method.encode().translate(None, _TOKEN_BYTES)):
         return Refusal(400, "The method is malformed.")
     path = raw_path(scope)
     if path == b"*" and method == "OPTIONS":
