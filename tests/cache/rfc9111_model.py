@@ -478,7 +478,7 @@ class Judge:
         objection = self._status(stored, request, answer)
         if objection is not None or answer.status in (412, 416) or stored.origin in during:
             return objection
-        return _age(stored, answer, now, during) or _lines(stored, answer)
+        return _age(stored, answer, now, during) or _lines(stored, answer, validated=stored.last in during)
 
     def _status(self, stored: Stored, request: Request, answer: Answer) -> str | None:
         whole = stored.origin.representation
@@ -552,11 +552,11 @@ def _age(stored: Stored, answer: Answer, now: float, during: list[Exchange]) -> 
     return None if right else f"§5.1: Age {said}, it is {ages(stored, now)}"
 
 
-def _lines(stored: Stored, answer: Answer) -> str | None:
+def _lines(stored: Stored, answer: Answer, *, validated: bool) -> str | None:
     """The fields are those that were stored, and none that is not to be (§3.1, §5.2.2.4, §5.2.2.7)."""
     control = stored.control
     gone = _HOP | {name.lower() for name in stored.fields.members("connection")}
-    for directive in ("no-cache", "private"):
+    for directive in () if validated else ("private", "no-cache"):
         gone |= {name.strip().lower() for name in (control.get(directive) or "").split(",")}
     written = set(_OWN)
     if "etag" not in stored.fields:

@@ -7,6 +7,7 @@ against is a hit. And the judge is judged: with one rule of the cache broken it 
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ramkit.cache import Cache, CacheMiddleware, Rule
-from ramkit.cache.core import directives, keys, serving, storing
+from ramkit.cache.core import conditional, directives, keys, serving, storing
 from ramkit.testing.clock import ManualClock
 from tests.cache import rfc9111_model as rfc
 from tests.cache.wire import ask
@@ -78,9 +79,9 @@ class Ask:
 
 
 NUMBERS = ("0", "3", "10", "10", "40")
+STRICT = ("private", "no-store", "no-cache", "must-revalidate", "proxy-revalidate", "public")
 ODD = (
-    "private", "no-store", "no-cache", "public", "must-revalidate", "proxy-revalidate", "immutable",
-    "no-transform", "must-understand", 'private="x-secret"', 'no-cache="x-secret"', "max-age=soon", "max-age=1.5",
+    "immutable", "no-transform", "must-understand", 'private="x-secret"', 'no-cache="x-secret"', "max-age=soon", "max-age=1.5",
     "max-age=-1", "max-age", 'max-age="10"', "MAX-AGE=10", "s-maxage=never", "max-age=99999999999999999999",
     'x="a, max-age=40"', 'x="no-store"', "foo=bar", "stale-while-revalidate=x", "",
 )  # fmt: skip
@@ -89,13 +90,15 @@ ODD = (
 def directive() -> st.SearchStrategy[str]:
     named = st.sampled_from(("max-age", "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"))
     timed = st.builds("{}={}".format, named, st.sampled_from(NUMBERS))
-    return st.one_of(timed, timed, st.sampled_from(ODD))
+    return st.one_of(timed, timed, st.sampled_from(STRICT), st.sampled_from(ODD))
 
 
 def control() -> st.SearchStrategy[tuple[str, ...]]:
     lists = st.lists(directive(), min_size=1, max_size=4)
     one = lists.map(lambda each: (", ".join(each),))
-    return st.one_of(st.just(("max-age=10",)), st.just(()), one, one, lists.map(tuple))
+    late = st.sampled_from(("", ", stale-while-revalidate=40", ", stale-if-error=40"))
+    strict = st.builds("max-age=3, {}{}".format, st.sampled_from(STRICT), late).map(lambda each: (each,))
+    return st.one_of(st.just(("max-age=10",)), st.just(()), st.just(()), strict, one, one, lists.map(tuple))
 
 
 def often(usual, *others):
@@ -103,33 +106,28 @@ def often(usual, *others):
     return st.one_of(st.just(usual), st.just(usual), st.sampled_from(others))
 
 
-CHANGES = st.builds(
-    Change,
-    st.sampled_from((PLAIN, PLAIN, RULED)),
-    st.builds(
-        Answers,
-        status=often(200, 200, 203, 204, 301, 302, 404, 410, 500, 503, 503, -1),
-        control=control(),
-        expires=often(None, -5, 5, 30, "0", "soon"),
-        date=often(0, None, -4, 4, -3600, "today"),
-        age=often((), ("0",), ("4",), ("30",), ("x",), ("-3",), ("3, 90",), ("2", "7")),
-        vary=often((), ("x-lang",), ("x-lang",), ("X-Lang, x-kind",), ("x-lang", "accept-encoding"), ("*",)),
-        validator=often("strong", "weak", "date", "both", "none"),
-        more=often((), (("set-cookie", "id=1"),), (("connection", "x-hop"), ("x-hop", "1"))),
-        unchanged=often("all", "none", "cookie"),
-        ranges=st.booleans(),
-        delay=often(0, 0, 2),
-        length=st.booleans(),
-    ),
-    new=st.booleans(),
+ANSWERS = st.builds(
+    Answers,
+    status=often(200, 200, 200, 203, 204, 301, 302, 404, 410, 500, 503, 503, -1),
+    control=control(),
+    expires=often(None, None, -5, 5, 30, "0", "soon"),
+    date=often(0, 0, None, -4, 4, -3600, "today"),
+    age=often((), (), ("0",), ("4",), ("30",), ("x",), ("-3",), ("3, 90",), ("2", "7")),
+    vary=often((), ("x-lang",), ("x-lang",), ("X-Lang, x-kind",), ("x-lang", "accept-encoding"), ("*",)),
+    validator=often("strong", "weak", "date", "both", "none"),
+    more=often((), (), (("set-cookie", "id=1"),), (("connection", "x-hop"), ("x-hop", "1"))),
+    unchanged=often("all", "none", "cookie"),
+    ranges=st.booleans(),
+    delay=often(0, 0, 2),
+    length=st.booleans(),
 )
 
 FIELDS = st.tuples(
     often((), *((("x-lang", each),) for each in ("en", "de", "en,de", "en , de", ""))),
     often((), *((("accept-encoding", each),) for each in ("gzip", "br", "gzip, br", "br,gzip", "GZIP"))),
     often((), (("x-kind", "a"),), (("x-kind", "a"), ("x-kind", "b"))),
-    often((), (), (("authorization", "Bearer a"),), (("authorization", "Bearer b"),)),
-    often((), (), (("cookie", "a=1"),)),
+    often((), (("authorization", "Bearer a"),), (("authorization", "Bearer b"),), ()),
+    often((), (("cookie", "a=1"),)),
     often((), *((("cache-control", each),) for each in (
         "no-cache", "no-store", "max-age=0", "max-age=5", "max-stale", "max-stale=5", "min-fresh=5",
         "only-if-cached", "only-if-cached", "only-if-cached, max-stale=9"))),
@@ -150,21 +148,29 @@ SEEN = st.one_of(
 RANGES = often((), *((("range", each),) for each in (
     "bytes=0-4", "bytes=5-", "bytes=5-11", "bytes=-3", "bytes=900-", "bytes=0-1,8-9", "bytes=3-2", "lines=1-2")))  # fmt: skip
 
+PATHS = st.sampled_from((PLAIN, RULED))
 ASKS = st.one_of(
-    st.builds(Ask, st.sampled_from((PLAIN, PLAIN, RULED))),
+    st.just(Ask("")),
+    st.builds(lambda fields: Ask("", fields=fields), FIELDS),
     st.builds(
-        lambda path, method, fields, seen, ranges: Ask(path, method, fields + ranges, seen),
-        st.sampled_from((PLAIN, PLAIN, RULED)),
+        lambda method, fields, seen, ranges: Ask("", method, fields + ranges, seen),
         often("GET", "GET", "GET", "HEAD", "POST", "DELETE", "OPTIONS"),
         FIELDS, SEEN, RANGES,
     ),
 )  # fmt: skip
 TIMES = st.one_of(
-    st.builds(Pass, st.sampled_from((0.5, 1, 2, 4, 7, 10, 30, 400))),
+    st.builds(Pass, st.sampled_from((0.5, 1, 2, 4, 4, 7, 10, 30, 400))),
     st.builds(Pass, st.sampled_from((1, 4, 7))),
     st.builds(Step, st.sampled_from((-3600, -10, 10, 5000))),
 )
-SCRIPTS = st.lists(st.one_of(CHANGES, ASKS, ASKS, ASKS, ASKS, TIMES), min_size=6, max_size=40)
+#: The origin answers otherwise, and what is then asked for is mostly of that path.
+EPISODES = st.builds(
+    lambda path, answers, new, steps: [
+        Change(path, answers, new), *(replace(each, path=path) if isinstance(each, Ask) else each for each in steps)
+    ],
+    PATHS, ANSWERS, st.booleans(), st.lists(st.one_of(ASKS, ASKS, TIMES), min_size=2, max_size=8),
+)  # fmt: skip
+SCRIPTS = st.lists(EPISODES, min_size=1, max_size=5).map(lambda episodes: sum(episodes, []))
 
 # -- the origin --------------------------------------------------------------------------------------
 
@@ -389,3 +395,211 @@ def test_what_is_served_is_allowed_by_the_rfc():
     hits = sum(number for name, number in counts.items() if name.startswith("stored"))
     assert hits > EXAMPLES, "hardly anything was served from the cache"
     assert counts["expected"] > EXAMPLES / 10
+
+
+# -- the judge, judged -------------------------------------------------------------------------------
+
+
+def everywhere(monkeypatch, function, instead):
+    """Another function wherever the cache has imported this one."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ramkit.cache"):
+            for attribute, value in list(vars(module).items()):
+                if value is function:
+                    monkeypatch.setattr(module, attribute, instead)
+
+
+def said(monkeypatch, change):
+    """The cache reads other directives than were sent."""
+    parse = directives.parse
+
+    def parsed(values):
+        found = dict(parse(values))
+        change(found)
+        return found
+
+    everywhere(monkeypatch, parse, parsed)
+
+
+def without(*names):
+    def broken(monkeypatch):
+        said(monkeypatch, lambda found: [found.pop(name, None) for name in names])
+
+    return broken
+
+
+def shared_with_everybody(monkeypatch):
+    said(monkeypatch, lambda found: found.setdefault("public", ""))
+
+
+def long_lived(monkeypatch):
+    lifetime = storing.lifetime
+    everywhere(monkeypatch, lifetime, lambda *args: 2 * (lifetime(*args) or 0) or lifetime(*args))
+
+
+def ageless(monkeypatch):
+    everywhere(monkeypatch, serving.age_of, lambda *args: 0)
+
+
+def born_when_it_came(monkeypatch):
+    everywhere(monkeypatch, storing.initial_age, lambda *args: 0.0)
+
+
+def blind_to_vary(monkeypatch):
+    everywhere(monkeypatch, keys.vary_names, lambda values: ())
+
+
+def never_expiring(monkeypatch):
+    state_of = serving.state_of
+
+    def state(*args):
+        found = state_of(*args)
+        return serving.State.FRESH if found is serving.State.EXPIRED else found
+
+    everywhere(monkeypatch, state_of, state)
+
+
+def replaying_cookies(monkeypatch):
+    judge = storing.judge
+
+    def forgetful(request, status, facts, **times):
+        facts.single.pop(b"set-cookie", None)
+        return judge(request, status, facts, **times)
+
+    everywhere(monkeypatch, judge, forgetful)
+
+
+def sharing_what_cookies_asked_for(monkeypatch):
+    monkeypatch.setitem(globals(), "RULES", [replace(rule, cookies="ignore") for rule in RULES])
+
+
+def one_for_all_paths(monkeypatch):
+    everywhere(monkeypatch, keys.primary, lambda *args: b"k" * 16)
+
+
+def keeping_what_was_written_to(monkeypatch):
+    async def nothing(self, names):
+        pass
+
+    monkeypatch.setattr(Cache, "purge_names", nothing)
+
+
+def rashly(verdict):
+    def broken(monkeypatch):
+        everywhere(monkeypatch, conditional.evaluate, lambda *args, **of: verdict)
+
+    return broken
+
+
+def mixing_up_bodies(monkeypatch):
+    updated = serving.updated
+    everywhere(monkeypatch, updated, lambda stored, fresh: fresh)
+
+
+def storing_nothing(monkeypatch):
+    async def keep(self, key, entry):
+        return False
+
+    monkeypatch.setattr(Cache, "keep", keep)
+
+
+@pytest.mark.parametrize(
+    ("broken", "found"),
+    [
+        (long_lived, "§4.2.4"),
+        (never_expiring, "§4.2.4"),
+        (ageless, "§5.1"),
+        (born_when_it_came, "§5.1|§4.2.4"),
+        (blind_to_vary, "§4.1"),
+        (one_for_all_paths, "§4: another target"),
+        (without("private"), "§5.2.2.7"),
+        (without("no-store"), "§5.2.2.5|§5.2.1.5"),
+        (without("no-cache"), "§5.2.2.4"),
+        (without("must-revalidate", "proxy-revalidate"), "§4.2.4"),
+        (without("s-maxage"), "§4.2.4|§5.1"),
+        (shared_with_everybody, "§3.5|house: Authorization"),
+        (replaying_cookies, "house: Set-Cookie"),
+        (sharing_what_cookies_asked_for, "house: a rule's"),
+        (keeping_what_was_written_to, "§4.4"),
+        (rashly(304), "§4.3.2"),
+        (rashly(412), "412"),
+        (mixing_up_bodies, "§3.1|§5.1|§4"),
+        (storing_nothing, "was not reused"),
+    ],
+    ids=[
+        "lifetime-doubled", "stale-served", "age-forgotten", "age-at-arrival-forgotten", "vary-ignored",
+        "path-ignored", "private-stored", "no-store-stored", "no-cache-ignored", "must-revalidate-ignored",
+        "s-maxage-ignored", "authorization-ignored", "set-cookie-replayed", "cookie-ignored",
+        "invalidation-ignored", "304-always", "412-always", "fields-lost", "nothing-stored",
+    ],
+)  # fmt: skip
+def test_with_one_rule_broken_the_model_objects(monkeypatch, broken, found):
+    broken(monkeypatch)
+
+    @settings(LENIENT, max_examples=3000, phases=(Phase.generate,), derandomize=True, database=None)
+    @given(SCRIPTS)
+    def judged(script):
+        try:
+            play(script)
+        except AssertionError as error:
+            if re.search(found, str(error)):
+                raise Caught from error
+
+    with pytest.raises(Caught):
+        judged()
+
+
+class Caught(Exception):
+    """The model has found what it was to find."""
+
+
+HELLO = b"0123456789"
+BASE = {"cache-control": "max-age=10", "etag": '"a"', "x-serial": "1"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "fields", "content", "objection"),
+    [
+        ({}, 200, {}, HELLO, None),
+        ({}, 200, {}, HELLO[:5], "another content"),
+        ({}, 200, {"age": "5"}, HELLO, "§5.1"),
+        ({}, 504, None, b"", "§5.2.1.7"),
+        ({"cache-control": "only-if-cached"}, 504, None, b"", None),
+        ({}, 304, {}, b"", "§4.3.2"),
+        ({"if-none-match": 'W/"a"'}, 304, {}, b"", None),
+        ({"if-none-match": '"b"'}, 304, {}, b"", "§4.3.2"),
+        ({"if-match": '"b"'}, 412, None, b"", None),
+        ({"if-match": '"a"'}, 412, None, b"", "412"),
+        ({"range": "bytes=2-4"}, 206, {"content-range": "bytes 2-4/10"}, b"234", None),
+        ({"range": "bytes=2-4"}, 206, {"content-range": "bytes 2-4/11"}, b"234", "Content-Range"),
+        ({"range": "bytes=2-4"}, 206, {"content-range": "bytes 2-4/10"}, b"345", "Content-Range"),
+        ({"range": "bytes=2-4"}, 206, {"content-range": "bytes 2-5/10"}, b"2345", "nobody asked"),
+        ({"range": "bytes=-2"}, 206, {"content-range": "bytes 8-9/10"}, b"89", None),
+        ({}, 206, {"content-range": "bytes 2-4/10"}, b"234", "no range"),
+        ({"range": "bytes=2-4", "if-range": '"a"'}, 206, {"content-range": "bytes 2-4/10"}, b"234", None),
+        ({"range": "bytes=2-4", "if-range": '"b"'}, 206, {"content-range": "bytes 2-4/10"}, b"234", "If-Range"),
+        ({"range": "bytes=2-4", "if-range": 'W/"a"'}, 206, {"content-range": "bytes 2-4/10"}, b"234", "If-Range"),
+        ({"range": "bytes=20-"}, 416, None, b"", None),
+        ({"range": "bytes=2-"}, 416, None, b"", "416"),
+    ],
+)  # fmt: skip
+def test_the_judge_knows_right_from_wrong(asked, status, fields, content, objection):
+    judge = rfc.Judge()
+    first = rfc.Request("GET", "http://h.test/", rfc.Fields())
+    judge.saw(rfc.Exchange(1, first, 0, 0, 0, 200, rfc.Fields(BASE.items()), HELLO, HELLO))
+    serial = 1 if fields is not None else None
+    lines = (BASE | {"age": "1"} | fields if fields is not None else {}).items()
+    request = rfc.Request("GET", "http://h.test/", rfc.Fields(asked.items()))
+    found = judge.objection(request, rfc.Answer(status, rfc.Fields(lines), content, serial), 1, [])
+    assert (found is None) if objection is None else (objection in (found or "")), found
+
+
+@pytest.mark.parametrize(("got", "objection"), [((0, 4), "§3.4"), ((0, 9), None)])
+def test_parts_make_a_whole_only_when_all_came(got, objection):
+    judge, first = rfc.Judge(), rfc.Request("GET", "http://h.test/", rfc.Fields([("range", "bytes=0-")]))
+    for serial, (start, end) in enumerate(((0, 3), got), 1):
+        fields = rfc.Fields((BASE | {"content-range": f"bytes {start}-{end}/10"}).items())
+        judge.saw(rfc.Exchange(serial, first, 0, 0, 0, 206, fields, HELLO[start : end + 1], HELLO))
+    answer = rfc.Answer(200, rfc.Fields((BASE | {"age": "1"}).items()), HELLO, 1)
+    found = judge.objection(rfc.Request("GET", "http://h.test/", rfc.Fields()), answer, 1, [])
+    assert (found is None) if objection is None else (objection in (found or "")), found
