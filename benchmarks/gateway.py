@@ -219,7 +219,7 @@ def publish(seen: Throughput) -> None:
 def run(*, quick: bool) -> None:
     """Measure, print, and write down what is not just a look."""
     print(f"{time.strftime('%H:%M:%S')} the gateway and its peers", flush=True)
-    seen = measure(2, 1) if quick else measure(3, 2)
+    seen = measure(2 if quick else 4, 1)
     print(text_of(seen))
     if not quick:
         publish(seen)

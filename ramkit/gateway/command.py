@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -124,6 +125,8 @@ def _serve(app: ASGIApp, gateway: "Gateway", listen: tuple[str, int], config: Pa
             timeout_graceful_shutdown=_GRACE,
         )
     )
+    # What is loaded by now stays for good: the collector need not look at it again and again.
+    gc.freeze()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_until_told(server, gateway, config))

@@ -29,7 +29,7 @@ from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.lifespan import LoopBound, follow_lifespan
 from ramkit.kernel.observers import Observer
-from ramkit.kernel.replies import problem
+from ramkit.kernel.replies import Reply, problem
 
 __all__ = ["Gateway"]
 
@@ -37,7 +37,7 @@ _log = logging.getLogger("ramkit")
 
 #: RFC 9110 §7.6.3
 _PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CLOSE = (b"connection", b"close")
+_SUSPECT = frozenset({400, 501, 505})
 #: what the log calls a response by its class
 _OUTCOMES = {502: "error", 503: "unavailable", 504: "timeout"}
 
@@ -146,8 +146,7 @@ class Gateway(LoopBound):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope)
         if isinstance(found, Refusal):
-            await self._reply(found.status, found.detail, found.headers, scope, receive, send)
-            self._ended("", "refused", found.status)
+            await self._refuse(found, scope, receive, send)
             return
         group, path, key = found
         exchange = Exchange(self._parts, group, path, scope, receive, send)
@@ -162,7 +161,7 @@ class Gateway(LoopBound):
                 # The server in front has to break the connection off: nobody may take this for the end.
                 outcome = "broken"
                 raise
-            headers: RawHeaders = [_CLOSE] if exchange.unread else []
+            headers = _closing(scope) if exchange.unread else []
             outcome = await self._failed(error, headers, group, scope, receive, send)
             exchange.status = error.status
         finally:
@@ -171,8 +170,7 @@ class Gateway(LoopBound):
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope)
         if isinstance(found, Refusal):
-            await self._reply(found.status, found.detail, found.headers, scope, receive, send)
-            self._ended("", "refused", found.status)
+            await self._refuse(found, scope, receive, send)
             return
         group, path, key = found
         socket = Socket(self._parts, group, path, self._max_message, scope, receive, send)
@@ -234,15 +232,27 @@ class Gateway(LoopBound):
         await self._reply(error.status, error.detail, headers, scope, receive, send)
         return _OUTCOMES.get(error.status, "refused")
 
+    async def _refuse(self, refused: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        # Of a request that was misread, what follows may be no request either.
+        headers = refused.headers + (_closing(scope) if refused.status in _SUSPECT else [])
+        await self._reply(refused.status, refused.detail, headers, scope, receive, send)
+        self._ended("", "refused", refused.status)
+
     async def _reply(
         self, status: int, detail: str, headers: RawHeaders, scope: Scope, receive: Receive, send: Send
     ) -> None:
         dated = [*headers, (b"date", date(self._clock.time()))]
-        await problem(status, detail=detail, headers=dated)(scope, receive, send)
+        answer = problem(status, detail=detail, headers=dated) if status >= 400 else Reply(status, dated)
+        await answer(scope, receive, send)
 
     def _ended(self, upstream: str, outcome: str, status: int | None) -> None:
         given = "none" if status is None else f"{status // 100}xx"
         self._parts.tracker.tell(GatewayRequest(upstream, outcome, given))
+
+
+def _closing(scope: Scope) -> RawHeaders:
+    """Ends the connection, where connections are HTTP/1's (RFC 9112 §9.6)."""
+    return [(b"connection", b"close")] if scope["http_version"] < "2" else []
 
 
 async def _lifespan(_scope: Scope, receive: Receive, send: Send) -> None:

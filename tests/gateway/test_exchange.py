@@ -219,6 +219,16 @@ async def test_an_early_answer_ends_the_upload() -> None:
         assert await gone  # without the rest of the body
 
 
+async def test_options_with_no_forwards_left_is_answered_here() -> None:
+    async with gateway_to("http://127.0.0.1:9") as gateway, serving(gateway) as url:
+        answer = await ask(url, GET.replace(b"GET", b"OPTIONS")[:-2] + b"Max-Forwards: 0\r\n\r\n")
+        assert status_of(answer) == 200
+        assert b"\r\nallow: GET, " in answer
+        answer = await ask(url, GET.replace(b"GET", b"TRACE")[:-2] + b"Max-Forwards: 0\r\n\r\n")
+        assert status_of(answer) == 405
+        problem_of(answer)
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------
 
 

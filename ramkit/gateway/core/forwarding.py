@@ -87,13 +87,11 @@ def refusal(scope: Scope) -> Refusal | None:
     # §5.1 of RFC 9112: no white space in or after a name; §5.2: no folded lines
     if names.translate(None, _TOKEN_BYTES) != between or values.translate(None, _VALUE_BYTES) != between:
         return Refusal(400, "A header field is malformed.")
+    if headers and b"\n\n" in b"\n%b\n" % names:
+        return Refusal(400, "A header field has no name.")
     telling = [pair for pair in headers if pair[0] in _TELLING]
-    problem = _host_problem(telling, scope["http_version"]) or _framing_problem(
-        telling, scope["http_version"]
-    )
-    if problem is not None:
-        return problem
-    return _target_problem(scope)
+    version: str = scope["http_version"]
+    return _host_problem(telling, version) or _framing_problem(telling, version) or _target_problem(scope)
 
 
 def _host_problem(headers: RawHeaders, version: str) -> Refusal | None:
