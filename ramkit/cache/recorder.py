@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ramkit.cache.core import purging
 from ramkit.cache.core.conditional import make_etag
-from ramkit.cache.core.entry import OWN_ETAG, VARIANTS, Entry
+from ramkit.cache.core.entry import OWN_ETAG, SILENT, VARIANTS, Entry
 from ramkit.cache.core.facts import Facts
 from ramkit.cache.core.freshness import initial_age
 from ramkit.cache.core.groups import groups_of
@@ -129,6 +129,7 @@ class Recorder:
             stored=self._now,
             age=initial_age(self.facts, self._cache.clock.time(), self._delay),
             headers=kept_headers(merged, expired.status, len(expired.body)),
+            flags=expired.flags & ~SILENT if b"cache-control" in self.facts.listed else expired.flags,
             head_until=0.0,
         )
 

@@ -254,12 +254,17 @@ def staleness(stored: Stored, configured: Configured, now: float) -> float:
 # -- §4.2.4: stale responses -------------------------------------------------------------------------
 
 
-def may_be_stale(stored: Stored, request: Request, configured: Configured, by: float, *, failing: bool) -> bool:
+def may_be_stale(
+    stored: Stored, request: Request, configured: Configured, by: float, *, failing: bool
+) -> bool:
     control, silent = stored.control, lifetime(stored) is None
-    if control.keys() & {"no-cache", "must-revalidate", "proxy-revalidate"}:  # §5.2.2.2, .4, .8
+    never = "no-cache" in control and control["no-cache"] is None  # with fields it is about these alone
+    if never or control.keys() & {"must-revalidate", "proxy-revalidate"}:  # §5.2.2.2, .4, .8
         return False
     revalidate = configured.stale_while_revalidate if silent else delta(control.get("stale-while-revalidate"))
-    error = configured.stale_if_error if silent else delta(control.get("stale-if-error"))
+    # what the response says of errors comes before the contract, but the contract is for all responses
+    named = "stale-if-error" in control or "s-maxage" in control
+    error = delta(control.get("stale-if-error")) if named and not silent else configured.stale_if_error
     if by <= revalidate + _EPSILON or (failing and by <= error + _EPSILON):  # RFC 5861
         return True
     if "max-stale" not in request.control or "s-maxage" in control:  # §5.2.1.2, §5.2.2.10
@@ -320,7 +325,9 @@ def if_range_holds(stored: Stored, request: Request) -> bool:
 
 def parts_of(answer: Answer) -> list[tuple[int, int, int, bytes]] | None:
     """First, last, complete length and bytes of each part of a 206 (§15.3.7); None if it is malformed."""
-    boundary = re.search(r'multipart/byteranges;\s*boundary="?([^";]+)', answer.fields.first("content-type") or "")
+    boundary = re.search(
+        r'multipart/byteranges;\s*boundary="?([^";]+)', answer.fields.first("content-type") or ""
+    )
     pieces = [(answer.fields.first("content-range") or "", answer.content)]
     if boundary is not None and "content-range" not in answer.fields:
         pieces = []
@@ -403,15 +410,23 @@ class Judge:
         """Why the cache may not answer so, or None. ``during``: what the origin said meanwhile."""
         if answer.serial is None and answer.status == 504:
             return None if "only-if-cached" in request.control else "§5.2.1.7: 504, and nobody asked for it"
-        if answer.status == 304 and not {"if-none-match", "if-modified-since"} & dict(request.fields.lines).keys():
+        if (
+            answer.status == 304
+            and not {"if-none-match", "if-modified-since"} & dict(request.fields.lines).keys()
+        ):
             return "§4.3.2: 304 without a condition"
         if any(_is_passed_on(exchange, answer, request) for exchange in during):
+            for stored in self.stored:
+                if stored.last in during:
+                    self._note(stored, answer, during)
             return None
         why = ["no such answer of the origin"]
         for stored in reversed(self.stored):
             if answer.serial is not None and stored.last.serial != answer.serial:
                 continue
-            objection = self._may_use(stored, request, now, during) or self._shape(stored, request, answer, now, during)
+            objection = self._may_use(stored, request, now, during) or self._shape(
+                stored, request, answer, now, during
+            )
             if objection is None:
                 self._note(stored, answer, during)
                 return None
@@ -459,6 +474,7 @@ class Judge:
                 and other.origin.request.uri == request.uri
                 and (date(other.fields.first("date")) or 0) > (date(stored.fields.first("date")) or 0)
                 and storable(other) is None
+                and (other.fields.all("vary") or not self.varies_by(request.uri))
                 and varies(other, request) is None
                 and house_rules(other, request, self._of(request)) is None
                 and "no-cache" not in other.control
@@ -466,6 +482,10 @@ class Judge:
             ):
                 return f"§4: #{other.last.serial} is more recent"
         return None
+
+    def varies_by(self, uri: str) -> bool:
+        """House: where some answers of a URI name Vary, one that names none is for requests like its own."""
+        return any(each.fields.all("vary") for each in self.stored if each.origin.request.uri == uri)
 
     def _of(self, request: Request) -> Configured:
         found = [each for prefix, each in self.configured.items() if request.uri.startswith(prefix)]
@@ -483,11 +503,20 @@ class Judge:
     def _status(self, stored: Stored, request: Request, answer: Answer) -> str | None:
         whole = stored.origin.representation
         if answer.status == 304:
-            right = stored.origin.status == 200 and not answer.content
+            # RFC 9110 §13.2.2: preconditions come before Range, so a 206 would have been this 304, too
+            right = stored.origin.status in (200, 206) and not answer.content
             tags = self.own_tags.get(whole, set())
-            return None if right and not_modified(stored, request, tags) else "§4.3.2: 304 contradicts the validators"
+            return (
+                None
+                if right and not_modified(stored, request, tags)
+                else "§4.3.2: 304 contradicts the validators"
+            )
         if answer.status == 412:
-            return None if failed_precondition(stored, request) else "RFC 9110 §13: 412 contradicts the validators"
+            return (
+                None
+                if failed_precondition(stored, request)
+                else "RFC 9110 §13: 412 contradicts the validators"
+            )
         ranges = asked_ranges(request, len(whole))
         if answer.status == 416:
             right = "range" in request.fields and not ranges
@@ -501,7 +530,11 @@ class Judge:
             return "content in the answer to HEAD" if answer.content else None
         if answer.content != whole:
             return "another content"
-        return None if self._transferred(stored, 0, len(whole) - 1) else "§3.4: bytes that were never transferred"
+        return (
+            None
+            if self._transferred(stored, 0, len(whole) - 1)
+            else "§3.4: bytes that were never transferred"
+        )
 
     def _partial(
         self, stored: Stored, request: Request, answer: Answer, ranges: list[tuple[int, int]]
@@ -548,7 +581,9 @@ def _age(stored: Stored, answer: Answer, now: float, during: list[Exchange]) -> 
     said = answer.fields.all("age")
     if not said and stored.last in during:
         return None
-    right = [each for each in ages(stored, now) if len(said) == 1 and abs(int(said[0]) - each) <= 1 + _EPSILON]
+    right = [
+        each for each in ages(stored, now) if len(said) == 1 and abs(int(said[0]) - each) <= 1 + _EPSILON
+    ]
     return None if right else f"§5.1: Age {said}, it is {ages(stored, now)}"
 
 
@@ -556,8 +591,14 @@ def _lines(stored: Stored, answer: Answer, *, validated: bool) -> str | None:
     """The fields are those that were stored, and none that is not to be (§3.1, §5.2.2.4, §5.2.2.7)."""
     control = stored.control
     gone = _HOP | {name.lower() for name in stored.fields.members("connection")}
-    for directive in () if validated else ("private", "no-cache"):
-        gone |= {name.strip().lower() for name in (control.get(directive) or "").split(",")}
+    # §3.1: these may prevent the storing of fields, so that a 304, too, finds them gone
+    prevented = {
+        name.strip().lower()
+        for each in ("private", "no-cache")
+        for name in (control.get(each) or "").split(",")
+    }
+    if not validated:
+        gone |= prevented
     written = set(_OWN)
     if "etag" not in stored.fields:
         written.add("etag")
@@ -570,7 +611,8 @@ def _lines(stored: Stored, answer: Answer, *, validated: bool) -> str | None:
             return f"§3.1: {name} is not stored"
         if answer.fields.all(name) != stored.fields.all(name):
             return f"§3: another {name}: {answer.fields.all(name)}"
-    missing = {name for name, _ in stored.fields.lines} - gone - written - {name for name, _ in answer.fields.lines}
+    there = {name for name, _ in answer.fields.lines}
+    missing = {name for name, _ in stored.fields.lines} - gone - prevented - written - there
     return f"§3.1: {missing} were lost" if missing and answer.status == 200 else None
 
 
@@ -585,7 +627,9 @@ def house_rules(stored: Stored, request: Request, configured: Configured) -> str
         return "house: no-store of a request is followed (§5.2.1.5)"
     if "authorization" in request.fields and not shares_authorized(stored.control):
         return "house: Authorization is not answered with what others may not share"
-    if lifetime(stored) is None and configured.ttl != NEVER:
-        if any("cookie" in fields for fields in (stored.origin.request.fields, request.fields)):
+    # no-cache has none: each use is validated (§5.2.2.4)
+    if lifetime(stored) is None and configured.ttl != NEVER and "no-cache" not in stored.control:
+        # a 304 (§4.3.4) says that the content is the same for whoever asked then
+        if any("cookie" in fields for fields in (stored.last.request.fields, request.fields)):
             return "house: a rule's lifetime is not for requests with a Cookie"
     return None

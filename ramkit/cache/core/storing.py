@@ -138,9 +138,10 @@ def _sets_cookie(rule: Rule | None, facts: Facts) -> bool:
 
 def _by_itself(rule: Rule | None, facts: Facts, age: float, explicit: float) -> Storable:
     """§4.2.1"""
-    fresh = max(0.0, explicit - age)
+    # Of what is stale when it comes, the windows of RFC 5861 have begun before.
+    left = explicit - age
     revalidate, error = stale_windows(facts, rule.stale_if_error if rule is not None else 0.0)
-    return Storable(fresh, fresh + revalidate, fresh + error, age, 0)
+    return Storable(max(0.0, left), left + revalidate, left + error, age, 0)
 
 
 def _by_rule(request: Request, status: int, facts: Facts, age: float, now: float) -> Storable | Refused:
