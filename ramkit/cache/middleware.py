@@ -125,12 +125,11 @@ class CacheMiddleware:
     def _prepare(self, entry: Entry, target: Target) -> bool:
         """Whether the entry is a hit with nothing left to ask or to decide; its head is made, if so."""
         now = self._log.now()
-        if (
-            entry.status < 200 or not entry.stored <= now < entry.refresh_at
-        ):  # expired, due for a refresh, or from the future
+        # no response; expired, due for a refresh, or from the future
+        if entry.status < 200 or not entry.stored <= now < entry.refresh_at:
             return False
         age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)
-        entry.head = head_of(entry, age, target.rule, x_cache=b"HIT", cache_status=status)
+        entry.head = head_of(entry, age, target.rule, b"HIT", status)
         entry.head_until = min(entry.stored - entry.age + age + 1, entry.refresh_at)
         return True
 

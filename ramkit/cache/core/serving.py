@@ -87,17 +87,12 @@ def kept_headers(
     return kept
 
 
-def head_of(entry: Entry, age: int, rule: Rule | None, *, x_cache: bytes, cache_status: bytes) -> RawHeaders:
+def head_of(entry: Entry, age: int, rule: Rule | None, x_cache: bytes, cache_status: bytes) -> RawHeaders:
     """The headers of a response made from an entry: as stored, then what the cache says itself."""
-    headers = list(entry.headers)
+    own = (b"age", b"%d" % age), (b"x-cache", x_cache), (b"cache-status", b"ramkit; %b" % cache_status)
     if entry.flags & SILENT:
-        headers.append(browser_control(rule, age))
-    headers += (
-        (b"age", b"%d" % age),
-        (b"x-cache", x_cache),
-        (b"cache-status", b"ramkit; " + cache_status),
-    )
-    return headers
+        return [*entry.headers, browser_control(rule, age), *own]
+    return [*entry.headers, *own]
 
 
 def browser_control(rule: Rule | None, age: int) -> tuple[bytes, bytes]:
