@@ -188,12 +188,15 @@ class Exchange:
         if entry.status == PARTS:
             self.parts = entry if self.cache.judge(entry, self.context.floor) is Verdict.VALID else None
             return None
-        state = self.cache.state(entry, self.context.floor)
-        if self._followed():
-            state = wanted(self._asked(), entry, state, self.cache.log.now())
+        state = self.state(entry)
         if state is State.EXPIRED:
             self.expired = entry
         return entry if state in (State.FRESH, State.STALE) else None
+
+    def state(self, entry: Entry) -> State:
+        """What an entry is good for to this request."""
+        state = self.cache.state(entry, self.context.floor)
+        return wanted(self._asked(), entry, state, self.cache.log.now()) if self._followed() else state
 
     def _within(self, entry: Entry) -> bool:  # noqa: ARG002 - for ranges
         """Whether parts are enough to answer from."""

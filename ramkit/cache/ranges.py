@@ -75,8 +75,7 @@ class _RangeExchange(Exchange):
         return None
 
     def _within(self, entry: Entry) -> bool:
-        fresh = self.cache.state(entry, self.context.floor) is State.FRESH
-        return fresh and bool(self._pieces(entry, _parts_of(entry)))
+        return self.state(entry) is State.FRESH and bool(self._pieces(entry, _parts_of(entry)))
 
     def _refresh(self, entry: Entry) -> None:
         if entry.status != PARTS:

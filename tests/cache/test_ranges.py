@@ -339,6 +339,16 @@ async def test_parts_are_combined_and_become_the_whole(over):
     assert (await ask(app, "/a", "HEAD"))["content-length"] == "10"
 
 
+async def test_a_request_may_ask_past_stored_parts_where_a_rule_has_it_followed(over):
+    film = Film()
+    app = over(film, Rule("*", ttl=0, client_control="follow"))
+    assert (await part(app, "0-4")).x_cache == "MISS"
+    assert (await part(app, "0-4")).x_cache == "HIT"
+    for control in ("no-cache", "min-fresh=1000000"):
+        answer = await part(app, "0-4", cache_control=control)
+        assert (answer.x_cache, answer.body) == ("MISS", BODY[:5])
+
+
 async def test_several_parts_of_stored_parts(over):
     film = Film(VIDEO)
     app = over(film)
