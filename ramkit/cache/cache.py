@@ -11,7 +11,7 @@ from ramkit.cache.core import purging
 from ramkit.cache.core.entry import VARIANTS, Entry
 from ramkit.cache.core.keys import host_of, select_query
 from ramkit.cache.core.purging import PurgeTable, Verdict
-from ramkit.cache.core.serving import State, draw_refresh, state_of
+from ramkit.cache.core.serving import State, state_of
 from ramkit.cache.core.validating import can_be_validated
 from ramkit.cache.events import CacheLookup, CachePurge
 from ramkit.cache.flight import Flights, Turn
@@ -244,8 +244,6 @@ class Cache:
         verdict = self.table.judge(entry, wanted[1] if wanted and wanted[0] == self.log.incarnation else 0)
         if verdict is Verdict.VALID:
             entry.checked = self.table.version
-            if not entry.refresh_at:
-                entry.refresh_at = draw_refresh(entry)
         return verdict
 
     def state(self, entry: Entry, floor: Floor | None) -> State:

@@ -11,7 +11,7 @@ import msgspec
 
 from ramkit.cache.core import purging
 from ramkit.cache.core.entry import VALUE, Entry
-from ramkit.cache.core.serving import State
+from ramkit.cache.core.serving import State, draw_refresh
 from ramkit.cache.flight import Turn
 from ramkit.cache.policy import check_names, check_seconds
 from ramkit.kernel.context import Floor, RequestContext
@@ -116,8 +116,8 @@ class Memoized:
         try:
             groups = self._groups(call)
             body = self._encode(await self._function(*call.args, **call.kwargs))
-            entry = self._entry(place, [_call_name(call.key), *groups], body)
-            entry.cost = cache.clock.monotonic() - started
+            cost = cache.clock.monotonic() - started
+            entry = self._entry(place, [_call_name(call.key), *groups], body, cost)
             if await cache.keep(call.key, entry):
                 turn.stored()
             elif cache.state(entry, None) is State.GONE:
@@ -155,7 +155,7 @@ class Memoized:
             groups = check_names("groups", groups(*call.args, **call.kwargs))
         return [purging.group_name(group) for group in groups]
 
-    def _entry(self, place: tuple[int, int], names: Iterable[str], body: bytes) -> Entry:
+    def _entry(self, place: tuple[int, int], names: Iterable[str], body: bytes, cost: float) -> Entry:
         policy, now = self._policy, self._cache.log.now()
         fresh_until = now + policy.ttl
         return Entry(
@@ -166,6 +166,7 @@ class Memoized:
             fresh_until=fresh_until,
             revalidate_until=fresh_until + policy.stale_while_revalidate,
             error_until=fresh_until + policy.stale_if_error,
+            refresh_at=draw_refresh(now, fresh_until, cost),
             status=VALUE,
             body=body,
         )

@@ -14,7 +14,7 @@ from ramkit.cache.core.keys import language_alias, variant
 from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.ranges import accept_ranges
 from ramkit.cache.core.search import Search, parse
-from ramkit.cache.core.serving import State, kept_headers
+from ramkit.cache.core.serving import State, draw_refresh, kept_headers
 from ramkit.cache.core.storing import Refused, Storable, judge
 from ramkit.cache.core.validating import same_representation, updated
 from ramkit.cache.flight import Turn
@@ -151,7 +151,7 @@ class Recorder:
                 expired,
                 fresh_until=min(now, expired.fresh_until),
                 revalidate_until=min(now, expired.revalidate_until),
-                refresh_at=0.0,
+                refresh_at=min(now, expired.refresh_at),
             )
             await self._cache.keep(self._exchange.key, stale)
 
@@ -171,16 +171,17 @@ class Recorder:
             *purging.url_names(target.scheme, target.host, target.path, target.query),
             *map(purging.group_name, groups),
         )
+        fresh_until = now + storable.fresh
         return Entry(
             *self._place,
             slots=tuple(sorted({purging.slot(name) for name in names})),
             subject=target.path.encode("utf-8", "replace").decode(),  # no lone surrogates: it is stored
             stored=now,
-            fresh_until=now + storable.fresh,
+            fresh_until=fresh_until,
             revalidate_until=now + storable.revalidate,
             error_until=now + storable.error,
             age=storable.age,
-            cost=self._cache.clock.monotonic() - self._begun,
+            refresh_at=draw_refresh(now, fresh_until, self._delay),
             flags=storable.flags | flags,
             status=self.status,
             headers=accept_ranges(

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import hiredis
+
 from ramkit.redis.script import Script
 
 __all__ = ["Call", "Command", "pack", "plan", "take"]
@@ -89,12 +91,14 @@ class Command:
     def _spread(
         self, replies: list[Any], index: list[int], refused: Callable[[Call, Exception], None]
     ) -> None:
+        if len(replies) <= max(index):
+            replies += [TypeError(f"{self.calls[0].script} replied not once a key")] * len(index)
         for call, at in zip(self.calls, index, strict=True):
-            one = replies[at] if at < len(replies) else TypeError(f"{call.script} replied not once a key")
+            one, future = replies[at], call.future
             if isinstance(one, Exception):
                 refused(call, one)
-            else:
-                call.succeed(one)
+            elif not future.done():
+                future.set_result(one)
 
 
 def take(queue: list[Call], *, shared: bool = False) -> list[Call]:
@@ -174,10 +178,7 @@ def pack(commands: Iterable[Command]) -> bytes:
     for command in commands:
         if command.asking:
             out.append(b"*1\r\n$6\r\nASKING\r\n")
-        out.append(b"*%d\r\n" % len(command.args))
-        for arg in command.args:
-            data = arg if type(arg) is bytes else encode(arg)
-            out.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        out.append(hiredis.pack_command(tuple(command.args)))
     return b"".join(out)
 
 

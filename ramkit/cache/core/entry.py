@@ -26,7 +26,7 @@ VALUE, VARIANTS, PARTS = 0, 1, 2
 #: app cannot validate it. SILENT: it has no Cache-Control, so its rule says what browsers may do.
 SHARED, BY_RULE, OWN_ETAG, SILENT = 1, 2, 4, 8
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 
 
 class Entry(msgspec.Struct, array_like=True, eq=False):
@@ -45,9 +45,10 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
     fresh_until: float
     revalidate_until: float
     error_until: float
-    #: Age in seconds when it was stored (RFC 9111 §4.2.3), and what its render took
+    #: Age in seconds when it was stored (RFC 9111 §4.2.3)
     age: float = 0.0
-    cost: float = 0.0
+    #: refreshed ahead of its expiry from here on; not after ``fresh_until``
+    refresh_at: float = 0.0
     flags: int = 0
     status: int = VALUE
     headers: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
@@ -55,8 +56,6 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
     # -- of this process only, never encoded --
     #: the purge table's version by which it was last found valid
     checked: int = -1
-    #: when this process refreshes it ahead of its expiry; 0 until drawn, when it is found valid first
-    refresh_at: float = 0.0
     #: the headers of a hit, good until the entry's age is a second more, or its refresh is due
     head: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
     head_until: float = 0.0
@@ -85,16 +84,16 @@ def encode(entry: Entry) -> bytes:
     return _VERSION + _encoder.encode(
         (
             e.incarnation, e.epoch, e.slots, e.subject, e.stored, e.fresh_until, e.revalidate_until,
-            e.error_until, e.age, e.cost, e.flags, e.status, e.headers, e.body,
+            e.error_until, e.age, e.refresh_at, e.flags, e.status, e.headers, e.body,
         )
     )  # fmt: skip
 
 
 def decode(data: bytes) -> Entry | None:
     """The entry, or None for another version's or damaged bytes: both are a miss."""
-    if data[:2] != _BEGINNING:
+    if not data.startswith(_BEGINNING):
         return None
     try:
-        return _decoder.decode(memoryview(data)[1:])
+        return _decoder.decode(data[1:])  # for most a memoryview costs more than the copy
     except msgspec.MsgspecError:
         return None

@@ -52,14 +52,14 @@ def state_of(entry: Entry, verdict: Verdict, now: float) -> State:
     return State.STALE if now < entry.revalidate_until else State.EXPIRED
 
 
-def draw_refresh(entry: Entry) -> float:
-    """When this process refreshes the entry ahead of its expiry: the dearer its render, the earlier.
+def draw_refresh(stored: float, fresh_until: float, cost: float) -> float:
+    """When an entry is refreshed ahead of its expiry: the dearer its render (``cost``, seconds), the earlier.
 
-    Drawn once from the distribution of Vattani et al., "Optimal Probabilistic Cache Stampede
+    Drawn for each render from the distribution of Vattani et al., "Optimal Probabilistic Cache Stampede
     Prevention" (VLDB 2015), with beta = 1; never in the first half of its life.
     """
-    early = -entry.cost * math.log(1.0 - random.random())  # noqa: S311  # spreads load, hides nothing
-    return max(entry.fresh_until - early, (entry.stored + entry.fresh_until) / 2)
+    early = -cost * math.log(1.0 - random.random())  # noqa: S311  # spreads load, hides nothing
+    return max(fresh_until - early, (stored + fresh_until) / 2)
 
 
 def age_of(entry: Entry, now: float) -> int:

@@ -122,7 +122,7 @@ class StoreContract:
             headers = [(b"set-cookie", b"b=2"), (b"x", b"\xff\x00"), (b"set-cookie", b"a=1"), (b"empty", b"")]
             entry = make_entry(
                 one.log, bytes(range(256)) * 40, slots=(0, 65_535, 7), subject="/straße/%2F\n", age=1.5,
-                cost=0.25, flags=SHARED | BY_RULE, headers=headers,
+                refresh_at=0.25, flags=SHARED | BY_RULE, headers=headers,
             )  # fmt: skip
             await one.store.set(b"key", entry, 60)
             found = await one.store.get(b"key")
