@@ -18,34 +18,34 @@ SHARED = 32
 
 
 class Call:
-    """One caller's command and the future on which it waits.
+    """One caller's command and the future on which it waits: a plain GET of ``key``, which may be repeated,
+    or with ``args`` something else.
 
-    ``read``: a plain GET of ``key``, which may be repeated. ``slot``: on a cluster, the key's.
-    ``whole``: the script's source goes along, because the server does not have it.
+    ``slot``: on a cluster, the key's. ``whole``: the script's source goes along, because the server does
+    not have it.
     """
 
-    __slots__ = (
-        "args", "asking", "future", "key", "probe", "queued", "read", "script", "slot", "tries", "whole",
-    )  # fmt: skip
+    # One is made for each request, and most never change these.
+    args: Sequence[Any] = ()
+    read = True
+    script: Script | None = None
+    slot = -1
+    queued = 0.0
+    tries = 0
+    whole = asking = probe = False
 
     def __init__(
         self,
         future: "asyncio.Future[Any]",
         key: Any = None,
         *,
-        args: Sequence[Any] = (),
-        read: bool = False,
+        args: Sequence[Any] | None = None,
         script: Script | None = None,
     ) -> None:
         self.future = future
         self.key = key
-        self.args = args
-        self.read = read
-        self.script = script
-        self.slot = -1
-        self.queued = 0.0
-        self.tries = 0
-        self.whole = self.asking = self.probe = False
+        if args is not None:
+            self.read, self.args, self.script = False, args, script
 
     def size(self) -> int:
         """Bytes it sends, about."""

@@ -8,18 +8,15 @@ __all__ = ["Breaker"]
 class Breaker:
     """Closed: all calls go. Open: none for ``cooldown`` seconds. Then one, whose outcome decides."""
 
-    __slots__ = ("_clock", "_cooldown", "_probing", "_until")
+    __slots__ = ("_clock", "_cooldown", "_probing", "_until", "closed")
 
     def __init__(self, clock: Clock, cooldown: float) -> None:
         self._clock = clock
         self._cooldown = cooldown
         self._until: float | None = None
         self._probing = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing is wrong."""
-        return self._until is None
+        #: nothing is wrong
+        self.closed = True
 
     @property
     def willing(self) -> bool:
@@ -38,12 +35,12 @@ class Breaker:
     def open(self) -> None:
         """Redis is away."""
         self._until = self._clock.monotonic() + self._cooldown
-        self._probing = False
+        self.closed = self._probing = False
 
     def close(self) -> None:
         """Redis answered."""
         self._until = None
-        self._probing = False
+        self.closed, self._probing = True, False
 
     def forget_probe(self) -> None:
         """The probe was given up before it went out: the next call takes its place."""

@@ -86,7 +86,7 @@ class Redis:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes | None] = loop.create_future()
         target = self._target if loop is self._loop else None
-        (target or self._begin(loop)).submit(Call(future, key, read=True))
+        (target or self._begin(loop)).submit(Call(future, key))
         return future
 
     def execute(self, *args: Any) -> Awaitable[Any]:

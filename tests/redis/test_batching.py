@@ -135,7 +135,7 @@ async def made(count: int, **options: Any) -> list[Call]:
 
 
 async def test_batches_are_bounded() -> None:
-    reads = await made(CALLS + 1, read=True)
+    reads = await made(CALLS + 1)
     batch = take(reads)
     assert (len(batch), len(reads)) == (CALLS, 1)
     assert [len(command.calls) for command in plan(batch)] == [KEYS] * (CALLS // KEYS)
@@ -144,7 +144,7 @@ async def test_batches_are_bounded() -> None:
 
 
 async def test_abandoned_calls_are_not_sent() -> None:
-    reads = await made(3, read=True)
+    reads = await made(3)
     reads[1].future.cancel()
     (command,) = plan(reads)
     assert command.args == (b"MGET", b"k0", b"k2")
@@ -166,7 +166,7 @@ def test_arguments() -> None:
 
 async def test_half_of_a_long_queue_is_left_to_an_idle_connection() -> None:
     for length, shared, most in ((31, True, 31), (32, True, 16), (65, True, 32), (65, False, 65)):
-        queue: list[Any] = [Call(asyncio.Future(), b"k", read=True) for _ in range(length)]
+        queue: list[Any] = [Call(asyncio.Future(), b"k") for _ in range(length)]
         first = queue[:most]
         assert take(queue, shared=shared) == first
         assert len(queue) == length - most
