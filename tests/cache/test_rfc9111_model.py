@@ -83,8 +83,8 @@ class Ask:
 NUMBERS = ("0", "3", "10", "10", "40")
 STRICT = ("private", "no-store", "no-cache", "must-revalidate", "proxy-revalidate", "public")
 ODD = (
-    "immutable", "no-transform", "must-understand", 'private="x-secret"', 'no-cache="x-secret"', "max-age=soon",
-    "max-age=1.5",
+    "immutable", "no-transform", "must-understand", 'private="x-secret"', 'no-cache="x-secret"',
+    "max-age=soon", "max-age=1.5",
     "max-age=-1", "max-age", 'max-age="10"', "MAX-AGE=10", "s-maxage=never", "max-age=99999999999999999999",
     'x="a, max-age=40"', 'x="no-store"', "foo=bar", "stale-while-revalidate=x", "",
 )  # fmt: skip
