@@ -109,8 +109,8 @@ _DIRECTIVE = re.compile(r'\s*([^\s=",]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^",]*))?\s
 def directives(fields: Fields) -> dict[str, str | None]:
     """Cache-Control. Of a directive that stands twice the first counts (§4.2.1)."""
     found: dict[str, str | None] = {}
-    for name, value in _DIRECTIVE.findall(",".join(fields.all("cache-control"))):
-        value = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value.strip()
+    for name, said in _DIRECTIVE.findall(",".join(fields.all("cache-control"))):
+        value = re.sub(r"\\(.)", r"\1", said[1:-1]) if said.startswith('"') else said.strip()
         found.setdefault(name.lower(), value or None)
     return found
 
@@ -183,10 +183,9 @@ _UNORDERED = frozenset({"accept-encoding", "accept-language"})
 
 
 def varies(stored: Stored, request: Request) -> str | None:
-    for name in stored.fields.members("vary"):
+    for name in map(str.lower, stored.fields.members("vary")):
         if name == "*":
             return "§4.1: Vary: *"
-        name = name.lower()
         if selecting(stored.origin.request.fields, name) != selecting(request.fields, name):
             return f"§4.1: another {name}"
     return None
@@ -277,7 +276,7 @@ def may_be_stale(
 
 
 def not_modified(stored: Stored, request: Request, own_tags: set[str]) -> bool:
-    """Whether 304 is the answer (§4.3.2). ``own_tags``: entity tags that the cache itself gave these bytes."""
+    """Whether 304 is the answer (§4.3.2). ``own_tags``: those that the cache itself gave these bytes."""
     tags = {*stored.fields.all("etag")} or own_tags
     if "if-none-match" in request.fields:
         asked = request.fields.members("if-none-match")
@@ -628,8 +627,8 @@ def house_rules(stored: Stored, request: Request, configured: Configured) -> str
     if "authorization" in request.fields and not shares_authorized(stored.control):
         return "house: Authorization is not answered with what others may not share"
     # no-cache has none: each use is validated (§5.2.2.4)
-    if lifetime(stored) is None and configured.ttl != NEVER and "no-cache" not in stored.control:
-        # a 304 (§4.3.4) says that the content is the same for whoever asked then
-        if any("cookie" in fields for fields in (stored.last.request.fields, request.fields)):
-            return "house: a rule's lifetime is not for requests with a Cookie"
+    ruled = lifetime(stored) is None and configured.ttl != NEVER and "no-cache" not in stored.control
+    # a 304 (§4.3.4) says that the content is the same for whoever asked then
+    if ruled and any("cookie" in fields for fields in (stored.last.request.fields, request.fields)):
+        return "house: a rule's lifetime is not for requests with a Cookie"
     return None
