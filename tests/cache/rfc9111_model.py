@@ -161,14 +161,23 @@ def storable(stored: Stored) -> str | None:
         return "§5.2.2.5: no-store"
     if "private" in control and control["private"] is None:
         return "§5.2.2.7: private"
-    for exchange in (stored.origin, stored.last):
-        if "authorization" in exchange.request.fields and not shares_authorized(control):
-            return "§3.5: Authorization"
+    if is_of_authorized(stored):
+        return "§3.5: Authorization"
     if control.keys() & {"public", "max-age", "s-maxage"} or "expires" in stored.fields:
         return None
     if status in HEURISTIC or "no-cache" in control:  # of no use without validation
         return None
     return "§3: neither a lifetime nor a status that is cacheable by itself"
+
+
+def is_of_authorized(stored: Stored) -> bool:
+    """§3.5. What a 304 to a request without Authorization selects is the response to that request, too
+    (§4.3.3, §4.3.4), if it might be used for it before."""
+    if shares_authorized(stored.control):
+        return False
+    if stored.before is None or "authorization" in stored.last.request.fields:
+        return "authorization" in stored.last.request.fields
+    return is_of_authorized(stored.before)
 
 
 def shares_authorized(control: dict[str, str | None]) -> bool:
