@@ -42,8 +42,10 @@ _CONDITIONAL = frozenset(
 )
 #: Fields that tell who asks, beside Authorization and Cookie.
 _IDENTIFYING = frozenset({b"proxy-authorization", b"x-api-key", b"x-auth-token", b"x-access-token"})
-#: Fields by which frameworks make something else of a GET.
-_OVERRIDING = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+#: Fields by which frameworks make something else of a GET: another method, another path.
+_OVERRIDING = frozenset(
+    {b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url"}
+)
 _OTHERS = frozenset(
     {
         b"host",

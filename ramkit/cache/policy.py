@@ -11,6 +11,8 @@ from ramkit.kernel.errors import ConfigurationError
 __all__ = ["Rule", "check_names", "check_seconds", "glob"]
 
 
+#: ``..`` or ``.`` as a segment, also by a backslash and with parameters, as some servers have it.
+_DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")
 _CHOICES = {
     "cookies": ("private", "ignore"),
     "identity": ("private", "ignore"),
@@ -92,8 +94,9 @@ class Rule:
         return bool(self.ttl or self.heuristic or self.negative_ttl)
 
     def matches(self, path: str) -> bool:
-        """Whether this rule is about that decoded path."""
-        return self._path.fullmatch(path) is not None
+        """Whether this rule is about that decoded path. None is about one with dot segments: clients resolve
+        them (RFC 3986 §5.2.4), and for whoever does so later it is another path."""
+        return self._path.fullmatch(path) is not None and _DOTS.search(path) is None
 
 
 def glob(pattern: str) -> "re.Pattern[str]":

@@ -21,7 +21,7 @@ from ramkit.cache.flight import Turn
 from ramkit.cache.lookup import SPECIFICATIONS, link
 from ramkit.cache.reads import WatchedScope
 from ramkit.kernel.asgi import RawHeaders
-from ramkit.kernel.headers import well_formed
+from ramkit.kernel.headers import find_all, well_formed
 
 if TYPE_CHECKING:
     from ramkit.cache.exchange import Exchange
@@ -73,11 +73,16 @@ class Recorder:
         self.status, self.headers, self._now = status, headers, self._cache.log.now()
         self.facts = Facts(headers)
         reason = "trailers" if trailers else self._judge()
-        if reason is None and not well_formed(headers):
+        if reason is None and not (well_formed(headers) and self._has_a_length()):
             reason = "header"  # a server would refuse it, each time
         if reason is not None:
             self.refuse(reason)
         return reason
+
+    def _has_a_length(self) -> bool:
+        """Whether Content-Length, if it is there, is one number (RFC 9110 §8.6)."""
+        said = {*find_all(self.headers, b"content-length")}
+        return not said or (len(said) == 1 and self.facts.length is not None)
 
     def _judge(self) -> str | None:
         exchange, facts = self._exchange, self.facts

@@ -109,9 +109,9 @@ _DIRECTIVE = re.compile(r'\s*([^\s=",]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^",]*))?\s
 def directives(fields: Fields) -> dict[str, str | None]:
     """Cache-Control. Of a directive that stands twice the first counts (§4.2.1)."""
     found: dict[str, str | None] = {}
-    for name, value in _DIRECTIVE.findall(",".join(fields.all("cache-control"))):
-        said = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value.strip()
-        found.setdefault(name.lower(), said or None)
+    for name, said in _DIRECTIVE.findall(",".join(fields.all("cache-control"))):
+        value = re.sub(r"\\(.)", r"\1", said[1:-1]) if said.startswith('"') else said.strip()
+        found.setdefault(name.lower(), value or None)
     return found
 
 
@@ -161,14 +161,23 @@ def storable(stored: Stored) -> str | None:
         return "§5.2.2.5: no-store"
     if "private" in control and control["private"] is None:
         return "§5.2.2.7: private"
-    for exchange in (stored.origin, stored.last):
-        if "authorization" in exchange.request.fields and not shares_authorized(control):
-            return "§3.5: Authorization"
+    if is_of_authorized(stored):
+        return "§3.5: Authorization"
     if control.keys() & {"public", "max-age", "s-maxage"} or "expires" in stored.fields:
         return None
     if status in HEURISTIC or "no-cache" in control:  # of no use without validation
         return None
     return "§3: neither a lifetime nor a status that is cacheable by itself"
+
+
+def is_of_authorized(stored: Stored) -> bool:
+    """§3.5. What a 304 to a request without Authorization selects is the response to that request, too
+    (§4.3.3, §4.3.4), if it might be used for it before."""
+    if shares_authorized(stored.control):
+        return False
+    if stored.before is None or "authorization" in stored.last.request.fields:
+        return "authorization" in stored.last.request.fields
+    return is_of_authorized(stored.before)
 
 
 def shares_authorized(control: dict[str, str | None]) -> bool:
@@ -627,8 +636,8 @@ def house_rules(stored: Stored, request: Request, configured: Configured) -> str
     if "authorization" in request.fields and not shares_authorized(stored.control):
         return "house: Authorization is not answered with what others may not share"
     # no-cache has none: each use is validated (§5.2.2.4)
-    by_rule = lifetime(stored) is None and configured.ttl != NEVER and "no-cache" not in stored.control
+    ruled = lifetime(stored) is None and configured.ttl != NEVER and "no-cache" not in stored.control
     # a 304 (§4.3.4) says that the content is the same for whoever asked then
-    if by_rule and any("cookie" in fields for fields in (stored.last.request.fields, request.fields)):
+    if ruled and any("cookie" in fields for fields in (stored.last.request.fields, request.fields)):
         return "house: a rule's lifetime is not for requests with a Cookie"
     return None

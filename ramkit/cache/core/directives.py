@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-__all__ = ["LONGEST", "UNREADABLE", "field_names", "flag", "parse", "seconds"]
+__all__ = ["LONGEST", "UNREADABLE", "delta", "field_names", "flag", "parse", "seconds"]
 
 #: §1.2.2: what is too large to hold counts as this many seconds
 _FOREVER = 2**31
@@ -51,8 +51,11 @@ def seconds(directives: Mapping[str, str], name: str) -> int | None:
     """The delta-seconds (§1.2.2) of a directive; None when it is not there, 0 when it is no number:
     a cache is to count what it cannot read as stale (§4.2.1)."""
     argument = directives.get(name)
-    if argument is None:
-        return None
+    return delta(argument) if argument is not None else None
+
+
+def delta(argument: str) -> int:
+    """delta-seconds; 0 for what is no number."""
     if not argument.isascii() or not argument.isdigit():
         return 0
     return min(int(argument), _FOREVER) if len(argument) < 19 else _FOREVER

@@ -13,7 +13,8 @@ _LISTED = frozenset(
 )  # fmt: skip
 _SINGLE = frozenset(
     {b"age", b"date", b"expires", b"etag", b"last-modified", b"content-type", b"content-length",
-     b"content-language", b"content-range", b"set-cookie", b"pragma", b"location", b"content-location"}
+     b"content-encoding", b"content-language", b"content-range", b"set-cookie", b"pragma", b"location",
+     b"content-location"}
 )  # fmt: skip
 
 

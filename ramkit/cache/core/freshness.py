@@ -46,8 +46,7 @@ def initial_age(facts: Facts, now: float, delay: float) -> float:
     """corrected_initial_age of §4.2.3, in seconds."""
     date = parse_http_date(facts.single.get(b"date", b""))
     apparent = max(0.0, now - date) if date is not None else 0.0
-    value = facts.single.get(b"age", b"").split(b",")[0].strip()
-    given = min(int(value), 2**31) if value.isdigit() and len(value) < 19 else 0
+    given = directives.delta(facts.single.get(b"age", b"").split(b",")[0].strip().decode("latin-1"))
     return max(apparent, given + max(0.0, delay))
 
 

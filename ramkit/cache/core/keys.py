@@ -81,23 +81,26 @@ def _bytes(text: str) -> bytes:
 
 
 def select_query(query: bytes, rule: Rule) -> bytes:
-    """The part of the query that counts under this rule; order is kept unless it says otherwise."""
+    """The part of the query that counts under this rule; order is kept unless it says otherwise.
+
+    What has a semicolon always counts: for some apps it ends a parameter, and another one begins.
+    """
     if rule.query_select is None and not rule.query_ignore and not rule.query_sort:
         return query
     pairs = [
         (unquote_plus(part.partition(b"=")[0].decode("latin-1")), part) for part in query.split(b"&") if part
     ]
     if rule.query_select is not None:
-        pairs = [pair for pair in pairs if pair[0] in rule.query_select]
+        pairs = [pair for pair in pairs if pair[0] in rule.query_select or b";" in pair[1]]
     elif rule.query_ignore:
-        pairs = [pair for pair in pairs if not any(_named(pair[0], pattern) for pattern in rule.query_ignore)]
+        pairs = [pair for pair in pairs if b";" in pair[1] or not _ignored(pair[0], rule.query_ignore)]
     if rule.query_sort:
         pairs.sort(key=lambda pair: pair[0])
     return b"&".join(part for _, part in pairs)
 
 
-def _named(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+def _ignored(name: str, patterns: Iterable[str]) -> bool:
+    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
 def vary_names(values: Iterable[bytes]) -> tuple[bytes, ...] | None:

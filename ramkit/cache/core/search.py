@@ -53,9 +53,10 @@ def _names(items: Any) -> frozenset[str] | None:
 
 
 def normal(query: bytes, search: Search) -> Iterable[bytes]:
-    """What counts of a query (§5, §6), read as application/x-www-form-urlencoded: names, values in turn."""
+    """What counts of a query (§5, §6), read as application/x-www-form-urlencoded: names, values in turn.
+    Bytes that are no UTF-8 stay different ones."""
     pairs = [
-        (unquote_plus(name), unquote_plus(value))
+        (unquote_plus(name, errors="surrogateescape"), unquote_plus(value, errors="surrogateescape"))
         for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part)
     ]
     pairs = [pair for pair in pairs if (pair[0] in search.named) == search.only]

@@ -20,8 +20,9 @@ __all__ = ["Refused", "Request", "Storable", "judge"]
 _BY_RULE_STATUS = frozenset({200, 203, 204, 300, 301, 308})
 #: Errors that are what they are until something changes: what a rule's negative_ttl is for (RFC 9110 §15.1).
 _NEGATIVE_STATUS = frozenset({404, 405, 410, 414, 501})
-#: Never: partial content and validation results (§3.3, §4.3.3), and what is about this client or connection.
-_NEVER_STATUS = frozenset({206, 304, 401, 407, 412, 416, 421, 429})
+#: Never: partial content and validation results (§3.3, §4.3.3), and what is about this client, its connection
+#: or the fields of its request.
+_NEVER_STATUS = frozenset({206, 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431})
 #: Whose requirements on caches are known (§5.2.2.3), of RFC 9110 §15.
 _UNDERSTOOD = frozenset(
     {200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308, 400, 402, 403, 404, 405, 406, 408, 409,
@@ -74,6 +75,9 @@ def judge(request: Request, status: int, facts: Facts, *, now: float, delay: flo
     vary = vary_names(facts.listed.get(b"vary", ()))
     if vary is None:
         return Refused("vary-all")
+    if b"content-encoding" in facts.single:
+        # Of a coding (RFC 9110 §12.5.3) whoever did not ask for it can make nothing; many forget to name it.
+        vary = tuple(sorted({*vary, b"accept-encoding"}))
     explicit = lifetime(facts, now)
     age = initial_age(facts, now, delay)
     if explicit is None:

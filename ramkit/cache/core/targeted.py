@@ -13,6 +13,8 @@ __all__ = ["CDN_CACHE_CONTROL", "parse"]
 
 #: The target list (§2.2): a reverse proxy's cache and one in the app are the site's own, as a CDN's is.
 CDN_CACHE_CONTROL = b"cdn-cache-control"
+#: So no-cache with a String of fields is about all of them, the stricter reading (RFC 9111 §5.2.2.4).
+_UNREADABLE = "?"
 
 
 def parse(lines: Sequence[bytes]) -> Mapping[str, str] | None:
@@ -35,8 +37,8 @@ def _parse(value: bytes) -> Mapping[str, str] | None:
 
 
 def _argument(item: Any) -> str:
-    """§2.1 infers the types: Boolean for none, Integer for seconds. Of another type it is no number, and
-    counts as one that cannot be read."""
+    """§2.1 infers the types: Boolean for none, Integer for seconds. Of another type it is no number and no
+    field name, and counts as one that cannot be read."""
     if item is True:
         return ""
-    return str(item) if isinstance(item, int | http_sf.Token) else "unreadable"
+    return str(item) if isinstance(item, int | http_sf.Token) else _UNREADABLE
