@@ -327,6 +327,13 @@ def test_search_without_effect_is_none():
         assert search.parse(spoken) == search.Search()
 
 
+@pytest.mark.parametrize(("one", "other"), [(b"%ff", b"%fe"), (b"\xff", b"%C3%BF"), (b"%EF%BF%BD", b"%ff")])
+def test_queries_that_are_no_text_are_told_apart(one, other):
+    spoken = search.parse(b'params=("utm")')
+    assert search.normal(b"id=" + one, spoken) != search.normal(b"id=" + other, spoken)
+    assert search.normal(b"%69d=a+b", spoken) == search.normal(b"id=a%20b&utm=1", spoken)
+
+
 # -- invalidation ------------------------------------------------------------------------------------------
 
 
