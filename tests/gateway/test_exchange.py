@@ -435,13 +435,16 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(when: str) -> None:
         assert [member.outstanding for member in members] == [0]
 
 
-async def test_a_client_that_stops_sending_is_told() -> None:
+@pytest.mark.parametrize(
+    ("method", "begin"), [(b"POST", b"begin"), (b"POST", b""), (b"PUT", b"begin"), (b"PUT", b"")]
+)
+async def test_a_client_that_stops_sending_is_told(method: bytes, begin: bytes) -> None:
     async with (
         scripted(silent) as up,
         gateway_to(up.url, idle_timeout=0.1) as gateway,
         serving(gateway) as url,
     ):
-        raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegin"
+        raw = method + b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + begin
         answer = await ask(url, raw)
     assert status_of(answer) == 408
     assert b"\r\nconnection: close" in answer
