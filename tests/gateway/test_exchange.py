@@ -185,7 +185,7 @@ async def test_events_are_not_held_back() -> None:
 async def test_interim_responses_and_trailers() -> None:
     raw = (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-A: 1\r\n"
-        b"Connection: x-b\r\nX-B: 1\r\n\r\n"
+        b"Content-Length: 9\r\nConnection: x-b\r\nX-B: 1\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nTrailer: x-t\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"
     )
