@@ -142,13 +142,16 @@ class Endpoint:
         elif len(self._lanes) < LANES:
             lane = Lane()
             self._lanes.append(lane)
-            # A first lane takes the queue when it has connected; a further one comes when it can.
-            self._waking = len(self._lanes) == 1
             self._connect(lane)
 
     def _connect(self, lane: Lane) -> None:
         lane.disconnect()
         lane.connecting = True
+        # The only lane takes the queue when it has connected; one of several comes when it can, and what is
+        # queued does not wait for it while another is idle.
+        self._waking = len(self._lanes) == 1
+        if self._queue and self._idle:
+            self._wake()
         lane.task = self._loop.create_task(self._hold(lane), name=f"ramkit.redis {self.name}")
 
     async def _hold(self, lane: Lane) -> None:

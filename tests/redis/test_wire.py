@@ -83,6 +83,36 @@ async def test_a_reply_that_nobody_asked_for_is_no_other_caller_s(closing: Closi
         await redis.aclose()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+async def test_no_call_waits_for_a_new_connection_while_another_is_idle(closing: Closing, which: int) -> None:
+    logins: list[asyncio.StreamWriter] = []
+    silent = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        logins.append(writer)
+        mute = silent
+        while line := await reader.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                length = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(length + 2))[:-2])
+            if not mute:
+                writer.write(b"*1\r\n$1\r\nv\r\n" if words[0] == b"MGET" else b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with asyncio.timeout(10):
+        redis = closing(Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", deadline=5.0))
+        while len(logins) < 2:  # more than one connection takes at once
+            await asyncio.gather(*(redis.execute("ECHO", b"x" * 600_000) for _ in range(8)))
+        silent = True
+        logins[which].close()
+        await logins[which].wait_closed()
+        assert [await redis.get(b"k") for _ in range(5)] == [b"v"] * 5
+        await redis.aclose()
+    server.close()
+
+
 async def test_what_is_no_read_is_not_repeated_when_its_connection_breaks(closing: Closing) -> None:
     numbers: list[int] = []
 
