@@ -1,11 +1,12 @@
 """uvicorn's HTTP protocol, with what a gateway needs beyond it.
 
 Request trailers are dropped: uvicorn takes them for header fields, which RFC 9110 §6.5.1 forbids. A head is
-bounded: uvicorn with httptools reads one of any size. And interim responses (§15.2) can be sent: a scope
-offers the extension ``ramkit.response.interim``. The message of that name has ``status``, 102 to 199, and
-``headers``; it may be sent, more than once, before ``http.response.start``.
+bounded in size and time: uvicorn with httptools reads one of any size, for ever. And interim responses
+(§15.2) can be sent: a scope offers the extension ``ramkit.response.interim``. The message of that name has
+``status``, 102 to 199, and ``headers``; it may be sent, more than once, before ``http.response.start``.
 """
 
+import asyncio
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -30,8 +31,30 @@ class Protocol(HttpToolsProtocol):
 
     #: bytes of a request's head
     max_head = 65536
+    #: seconds that a head may take, and the first one of a connection may be waited for
+    head_timeout = 30.0
     _in_head = False
     _unparsed = 0
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._begin_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def _begin_head(self) -> None:
+        self._in_head = True
+        if self._due is None:
+            self._due = self.loop.call_later(self.head_timeout, self.transport.close)
+
+    def _end_head(self) -> None:
+        self._in_head = False
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -49,7 +72,8 @@ class Protocol(HttpToolsProtocol):
         super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._unparsed = True, 0
+        self._unparsed = 0
+        self._begin_head()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -57,7 +81,7 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._end_head()
         # It makes the request's cycle, whose task begins after this.
         super().on_headers_complete()
         cycle: Any = self.cycle

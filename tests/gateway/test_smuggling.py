@@ -159,6 +159,14 @@ async def test_heads_are_bounded(size: int) -> None:
     assert len(heads) == (size == 10_000)
 
 
+@pytest.mark.parametrize("raw", [b"", b"GET /x HT", b"GET /x HTTP/1.1\r\nHost: a\r\n"])
+async def test_a_head_that_does_not_end_is_not_waited_for(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ramkit.gateway.server.Protocol.head_timeout", 0.05)
+    assert await through(raw) == (b"", [])
+
+
 async def test_an_endless_head_is_cut_off() -> None:
     async def feed(peer: Peer) -> None:
         await peer.send(b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ")
