@@ -95,13 +95,21 @@ class Exchange:
 
     async def _begin_body(self, length: int | None) -> None:
         """The first piece of the body; all of it, if it is small and may have to be sent again."""
-        more = await self._take()
+        more = await (self._take() if length == 0 else self._take_in_time())
         if more and self._idempotent and length is not None and length <= _REPEATABLE:
             pieces = [self._body]
             while more:
-                more = await self._take()
+                more = await self._take_in_time()
                 pieces.append(self._body)
             self._body = b"".join(pieces)
+
+    async def _take_in_time(self) -> bool:
+        """As ``_take``, before there is a connection to a server that keeps the deadline."""
+        try:
+            async with asyncio.timeout(self._upstream.idle_timeout):
+                return await self._take()
+        except TimeoutError:
+            raise RequestTimeout("the client sent no more of its body") from None
 
     async def _take(self) -> bool:
         """The next piece of the body; whether there are more."""

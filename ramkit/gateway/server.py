@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with what a gateway needs beyond it.
 
 - Request trailers are dropped: uvicorn takes them for header fields, which RFC 9110 §6.5.1 forbids.
-- Heads and trailers are bounded: uvicorn with httptools reads them at any size.
+- Heads are bounded in size and time, trailers in size: uvicorn with httptools reads any, for ever.
 - What is in front of a parsing error in the same read begins no request.
 - A response's head and the first piece of its body go out in one write, if they are sent in one turn.
 - Interim responses (§15.2) can be sent: a scope offers the extension ``ramkit.response.interim``. The message
@@ -35,8 +35,30 @@ class Protocol(HttpToolsProtocol):
 
     #: bytes of a head, and of the trailers
     max_head = 65536
+    #: seconds that a head may take, and the first one of a connection may be waited for
+    head_timeout = 30.0
     _in_head = _in_message = _moved = False
     _unparsed = 0
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._in_head = True
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_head = False
+        self._watch_head()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        """A timer runs while a head is incomplete; most are complete when they arrive and need none."""
+        if self._in_head:
+            if self._due is None:
+                self._due = self.loop.call_later(self.head_timeout, self.transport.close)
+        elif self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def data_received(self, data: bytes) -> None:
         self._moved = False
@@ -49,6 +71,7 @@ class Protocol(HttpToolsProtocol):
                 if self._in_head:
                     self.transport.write(_TOO_LARGE)
                 self.transport.close()
+        self._watch_head()
 
     def send_400_response(self, msg: str) -> None:
         cycle: Any = self.cycle

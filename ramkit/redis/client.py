@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Redis"]
 
 _SYSTEM = SystemClock()
+#: What changes a connection that all callers share, or is not answered by one reply: after it, callers would
+#: get one another's.
+_OF_CONNECTION = frozenset(
+    {b"ASKING", b"AUTH", b"DISCARD", b"EXEC", b"HELLO", b"MONITOR", b"MULTI", b"PSUBSCRIBE", b"PSYNC",
+     b"PUNSUBSCRIBE", b"QUIT", b"READONLY", b"READWRITE", b"RESET", b"SELECT", b"SSUBSCRIBE", b"SUBSCRIBE",
+     b"SUNSUBSCRIBE", b"SYNC", b"UNSUBSCRIBE", b"UNWATCH", b"WATCH"}
+)  # fmt: skip
+_OF_CLIENT = frozenset({b"REPLY", b"TRACKING"})
 
 
 class Redis:
@@ -90,13 +98,17 @@ class Redis:
         return future
 
     def execute(self, *args: Any) -> Awaitable[Any]:
-        """One command of bytes, str, int and float, its name first; the reply as it came."""
+        """One command of bytes, str, int and float, its name first; the reply as it came. A ValueError for
+        one that is about its connection, such as SUBSCRIBE or MULTI."""
         if not args:
             raise TypeError("a command has a name")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         target = self._target if loop is self._loop else None
         packed = [arg if type(arg) is bytes else encode(arg) for arg in args]
+        name = packed[0].upper()
+        if name in _OF_CONNECTION or (name == b"CLIENT" and packed[1:] and packed[1].upper() in _OF_CLIENT):
+            raise ValueError(f"{name.decode()} is about a connection, and those are shared")
         (target or self._begin(loop)).submit(Call(future, args=packed))
         return future
 

@@ -92,6 +92,8 @@ class Endpoint:
         self._dropped: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
         self._waking = False
+        #: no second connection is tried before
+        self._alone_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = 0.0
         self._graces = 0
@@ -139,16 +141,19 @@ class Endpoint:
                 self._loop.call_soon(self._loop.call_soon, self._work, lane)
             else:
                 self._loop.call_soon(self._work, lane)
-        elif len(self._lanes) < LANES:
+        elif len(self._lanes) < LANES and _now() >= self._alone_until:
             lane = Lane()
             self._lanes.append(lane)
-            # A first lane takes the queue when it has connected; a further one comes when it can.
-            self._waking = len(self._lanes) == 1
             self._connect(lane)
 
     def _connect(self, lane: Lane) -> None:
         lane.disconnect()
         lane.connecting = True
+        # The only lane takes the queue when it has connected; one of several comes when it can, and what is
+        # queued does not wait for it while another is idle.
+        self._waking = len(self._lanes) == 1
+        if self._queue and self._idle:
+            self._wake()
         lane.task = self._loop.create_task(self._hold(lane), name=f"ramkit.redis {self.name}")
 
     async def _hold(self, lane: Lane) -> None:
@@ -161,13 +166,24 @@ class Endpoint:
             self._work(lane)
             await wire.gone
         except FAILURES as error:
-            self._outage(str(error) or type(error).__name__, lane)
+            self._unconnected(lane, str(error) or type(error).__name__)
         except Exception as error:
             _log.exception("a connection to Redis at %s is given up", self.name)
             self._outage(repr(error), lane)
         finally:
             if wire is not None:
                 wire.close()
+
+    def _unconnected(self, lane: Lane, reason: str) -> None:
+        """A Redis that refuses one connection more (maxclients) is not away while another one serves."""
+        if lane in self._lanes and any(each.wire is not None for each in self._lanes):
+            _log.info("no further connection to Redis at %s: %s", self.name, reason)
+            self._lanes.remove(lane)
+            self._alone_until = _now() + self._settings.cooldown
+            if self._queue and not self._waking:
+                self._wake()
+        else:
+            self._outage(reason, lane)
 
     async def _reopen(self) -> Connection:
         """A second attempt at once: a connection may be cut while it is made, by what cut the last."""

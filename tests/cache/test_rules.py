@@ -244,6 +244,9 @@ def accepting(name, value, rule=None):
         (b"accept-encoding", b"gzip, br;q=0", b"gzip, br", False),
         (b"accept-encoding", b"gzip;q=0.5", b"gzip;q=0.6", False),
         (b"accept-encoding", b"gzip;x=1", b"gzip", False),
+        (b"accept-encoding", b"gzip;1000", b"gzip", False),
+        (b"accept-language", b"de;1000", b"de", False),
+        (b"accept-language", b"1000 de", b"de", False),
         (b"accept-language", b"en, de", b"eN ,De;q=1", True),
         (b"accept-language", b"en, de", b"de, en", False),
         (b"x-other", b"a, b", b"a,b", True),
@@ -261,6 +264,11 @@ def test_accepting_never_fails_and_keeps_what_cannot_be_read(one, other):
         assert normal(one) == normal(one.lower()) or normal(one) == one
         normal(b",".join((one, other)))
     negotiating.best_language(one)
+
+
+def test_what_cannot_be_read_is_never_taken_for_what_can():
+    many = b",".join([b"1000 de"] * 65)
+    assert negotiating.languages(many) == many != negotiating.languages(b",".join([b"de"] * 64))
 
 
 def test_languages_by_rule():
@@ -317,6 +325,13 @@ def test_queries_that_say_the_same(spoken, one, other, same):
 def test_search_without_effect_is_none():
     for spoken in (b"", b"params=()", b"key-order=?0", b"params=?0", b"nonsense"):
         assert search.parse(spoken) == search.Search()
+
+
+@pytest.mark.parametrize(("one", "other"), [(b"%ff", b"%fe"), (b"\xff", b"%C3%BF"), (b"%EF%BF%BD", b"%ff")])
+def test_queries_that_are_no_text_are_told_apart(one, other):
+    spoken = search.parse(b'params=("utm")')
+    assert search.normal(b"id=" + one, spoken) != search.normal(b"id=" + other, spoken)
+    assert search.normal(b"%69d=a+b", spoken) == search.normal(b"id=a%20b&utm=1", spoken)
 
 
 # -- invalidation ------------------------------------------------------------------------------------------

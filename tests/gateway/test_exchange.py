@@ -185,7 +185,7 @@ async def test_events_are_not_held_back() -> None:
 async def test_interim_responses_and_trailers() -> None:
     raw = (
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-A: 1\r\n"
-        b"Connection: x-b\r\nX-B: 1\r\n\r\n"
+        b"Content-Length: 9\r\nConnection: x-b\r\nX-B: 1\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nTrailer: x-t\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"
     )
@@ -445,13 +445,16 @@ async def test_a_client_that_leaves_ends_the_upstreams_work(when: str) -> None:
         assert [member.outstanding for member in members] == [0]
 
 
-async def test_a_client_that_stops_sending_is_told() -> None:
+@pytest.mark.parametrize(
+    ("method", "begin"), [(b"POST", b"begin"), (b"POST", b""), (b"PUT", b"begin"), (b"PUT", b"")]
+)
+async def test_a_client_that_stops_sending_is_told(method: bytes, begin: bytes) -> None:
     async with (
         scripted(silent) as up,
         gateway_to(up.url, idle_timeout=0.1) as gateway,
         serving(gateway) as url,
     ):
-        raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegin"
+        raw = method + b" / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + begin
         answer = await ask(url, raw)
     assert status_of(answer) == 408
     assert b"\r\nconnection: close" in answer

@@ -59,6 +59,10 @@ REFUSED = {
     "no Host": request(),
     "empty Host": request(b"Host: "),
     "Host with userinfo": request(b"Host: a.example@b.example"),
+    "Host with a port that is none": request(b"Host: a.example:65536"),
+    "Host with an address that is none": request(b"Host: [::::]"),
+    "of a WebSocket, too": request(b"Host: a:99999", b"Connection: upgrade", b"Upgrade: websocket",
+                                   b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + b"A" * 22 + b"=="),
     "Host with a path": request(b"Host: a.example/b"),
     "Host with a space": request(b"Host: a.example b"),
     "Hosts in a list": request(b"Host: a.example, b.example"),
@@ -161,6 +165,14 @@ async def test_heads_are_bounded(size: int) -> None:
     answer, heads = await through(request(HOST, b"X-Y: " + b"a" * size))
     assert answer.startswith(b"HTTP/1.1 200" if size == 10_000 else b"HTTP/1.1 431")
     assert len(heads) == (size == 10_000)
+
+
+@pytest.mark.parametrize("raw", [b"", b"GET /x HT", b"GET /x HTTP/1.1\r\nHost: a\r\n"])
+async def test_a_head_that_does_not_end_is_not_waited_for(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ramkit.gateway.server.Protocol.head_timeout", 0.05)
+    assert await through(raw) == (b"", [])
 
 
 async def test_an_endless_head_is_cut_off() -> None:

@@ -285,3 +285,13 @@ async def test_replies_never_reach_another_caller(
             assert outcome is None or isinstance(outcome, asyncio.CancelledError | RedisUnavailable), outcome
     assert len(right) > 1000
     assert await redis.run(echo, [b"k"]) == b"k"
+
+
+@pytest.mark.parametrize("command", [("SUBSCRIBE", "a", "b"), (b"multi",), ("client", "reply", "off")])
+async def test_commands_about_the_connection_are_refused(
+    redis_url: str, closing: Closing, command: Any
+) -> None:
+    redis = closing(Redis(redis_url, deadline=5.0))
+    with pytest.raises(ValueError, match="shared"):
+        await redis.execute(*command)
+    assert await redis.execute("ECHO", "mine") == b"mine"

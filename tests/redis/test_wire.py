@@ -4,8 +4,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ramkit.redis import Redis, RedisUnavailable
-from tests.redis.helpers import Closing
+from ramkit.redis import Redis, RedisOutage, RedisUnavailable
+from tests.redis.helpers import Closing, eventually
 
 Answer = Callable[[int, asyncio.StreamWriter], None]
 
@@ -83,6 +83,36 @@ async def test_a_reply_that_nobody_asked_for_is_no_other_caller_s(closing: Closi
         await redis.aclose()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+async def test_no_call_waits_for_a_new_connection_while_another_is_idle(closing: Closing, which: int) -> None:
+    logins: list[asyncio.StreamWriter] = []
+    silent = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        logins.append(writer)
+        mute = silent
+        while line := await reader.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                length = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(length + 2))[:-2])
+            if not mute:
+                writer.write(b"*1\r\n$1\r\nv\r\n" if words[0] == b"MGET" else b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with asyncio.timeout(10):
+        redis = closing(Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", deadline=5.0))
+        while len(logins) < 2:  # more than one connection takes at once
+            await asyncio.gather(*(redis.execute("ECHO", b"x" * 600_000) for _ in range(8)))
+        silent = True
+        logins[which].close()
+        await logins[which].wait_closed()
+        assert [await redis.get(b"k") for _ in range(5)] == [b"v"] * 5
+        await redis.aclose()
+    server.close()
+
+
 async def test_what_is_no_read_is_not_repeated_when_its_connection_breaks(closing: Closing) -> None:
     numbers: list[int] = []
 
@@ -96,6 +126,45 @@ async def test_what_is_no_read_is_not_repeated_when_its_connection_breaks(closin
             await redis.execute("PING")
         assert numbers == [1]
         await redis.aclose()
+
+
+async def test_a_redis_that_takes_one_connection_only_is_not_away(closing: Closing) -> None:
+    connections = 0
+    writers: list[asyncio.StreamWriter] = []
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writers.append(writer)
+        if connections > 1:
+            writer.write(b"-ERR max number of clients reached\r\n")
+            writer.close()
+            return
+        while data := await reader.read(65536):
+            if b"MGET" in data:
+                asked.set()
+                await refused.wait()
+                writer.write(b"*1\r\n$1\r\nv\r\n" * data.count(b"MGET"))
+            else:
+                writer.write(b"+OK\r\n" * data.count(b"*"))
+
+    refused, events = asyncio.Event(), list[object]()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    redis = closing(Redis(url, deadline=5.0, observers=[events.append]))
+    first = redis.get(b"k")
+    await asked.wait()
+    second = redis.get(b"k")  # the first connection is busy: another one is tried
+    await eventually(lambda: connections == 3)  # twice
+    refused.set()
+    assert await asyncio.gather(first, second) == [b"v", b"v"]
+    assert await redis.get(b"k") == b"v"
+    assert not [event for event in events if isinstance(event, RedisOutage)]
+    await redis.aclose()
+    server.close()
+    for writer in writers:
+        writer.close()
 
 
 async def test_a_loop_that_ends_closes_what_was_not_closed(redis_url: str) -> None:

@@ -58,4 +58,6 @@ def _members(value: bytes) -> list[tuple[bytes, int]] | None:
 
 
 def _spelled(members: list[tuple[bytes, int]]) -> bytes:
-    return b",".join(b"%b;%d" % member for member in members)
+    """Nothing that is left as it was sent looks like this: it has a semicolon, or more members. Else whoever
+    sends what apps cannot read would choose the answer of those who sent what it looks like."""
+    return b",".join(b"%d %b" % (weight, name) for name, weight in members)

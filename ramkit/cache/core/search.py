@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 import http_sf
 
@@ -17,7 +17,7 @@ class Search(NamedTuple):
     """What of a query counts. ``named``: these parameters do not, or with ``only`` these alone do."""
 
     ordered: bool = True
-    named: frozenset[str] = frozenset()
+    named: frozenset[bytes] = frozenset()
     only: bool = False
 
 
@@ -42,24 +42,28 @@ def parse(value: bytes) -> Search:
     return Search(order is not True, kept if params is True else dropped or frozenset(), params is True)
 
 
-def _names(items: Any) -> frozenset[str] | None:
+def _names(items: Any) -> frozenset[bytes] | None:
     """Those of an Inner List of Strings, written as in a query; None for anything else."""
     if items is None:
         return frozenset()
     if not isinstance(items, list):
         return None
     names = [name for name, _ in cast(list[tuple[object, object]], items)]
-    return frozenset(unquote_plus(str(name)) for name in names) if {*map(type, names)} <= {str} else None
+    return frozenset(_octets(str(name).encode()) for name in names) if {*map(type, names)} <= {str} else None
 
 
 def normal(query: bytes, search: Search) -> Iterable[bytes]:
-    """What counts of a query (§5, §6), read as application/x-www-form-urlencoded: names, values in turn.
-    Bytes that are no UTF-8 stay different ones."""
+    """What counts of a query (§5, §6), read as application/x-www-form-urlencoded: names, values in turn."""
     pairs = [
-        (unquote_plus(name, errors="surrogateescape"), unquote_plus(value, errors="surrogateescape"))
-        for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part)
+        (_octets(name), _octets(value))
+        for name, _, value in (part.partition(b"=") for part in query.split(b"&") if part)
     ]
     pairs = [pair for pair in pairs if (pair[0] in search.named) == search.only]
     if not search.ordered:
         pairs.sort(key=lambda pair: pair[0])
-    return [text.encode("utf-8", "surrogatepass") for pair in pairs for text in pair]
+    return [part for pair in pairs for part in pair]
+
+
+def _octets(text: bytes) -> bytes:
+    """Decoded, but not to characters: what is no UTF-8 would all be the same one."""
+    return unquote_to_bytes(text.replace(b"+", b" "))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
+from ipaddress import IPv6Address
 from urllib.parse import quote
 
 from ramkit.kernel.asgi import RawHeaders, Scope
@@ -30,7 +31,9 @@ _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 #: RFC 9112 §3.2: no white space; what is not ASCII must be percent-encoded (RFC 3986 §2.1)
 _TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
 #: RFC 9110 §7.2: uri-host [":" port], so neither userinfo nor a path
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+
+_LAST_PORT = 65535
 
 #: Fields about this connection (RFC 9110 §7.6.1), with the older ones of RFC 2616 §13.5.1.
 _HOP = frozenset(
@@ -106,7 +109,15 @@ def _host_problem(headers: RawHeaders, version: str) -> Refusal | None:
 
 @lru_cache(maxsize=1024)
 def _good_host(host: bytes) -> bool:
-    return _HOST.fullmatch(host) is not None
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    try:
+        if match[1] is not None:
+            IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return int(match[2] or 0) <= _LAST_PORT
 
 
 def _framing_problem(headers: RawHeaders, version: str) -> Refusal | None:
@@ -295,8 +306,9 @@ def response_fields(
 
 
 def interim_fields(headers: RawHeaders) -> RawHeaders:
-    """Fields of an interim response (RFC 9110 §15.2) as they go to the client."""
-    dropped = _RESPONSE_DROPS | _connection_options(headers)
+    """Fields of an interim response (RFC 9110 §15.2) as they go to the client: without a length, which it
+    must not have (§8.6) and by which a client might take what follows for its body."""
+    dropped = _RESPONSE_DROPS | _connection_options(headers) | {b"content-length"}
     return [pair for pair in headers if pair[0] not in dropped]
 
 
