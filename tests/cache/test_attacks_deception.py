@@ -54,6 +54,11 @@ def of_user(scope):
     return scope["user"]
 
 
+def of_auth(scope):
+    scope["auth"] = "ada"
+    return scope["auth"]
+
+
 def of_field(name):
     return lambda scope: dict(scope["headers"]).get(name, b"-")
 
@@ -66,12 +71,13 @@ def of_context(scope):
 READERS = [
     (of_session, COOKIE),
     (of_user, {}),
+    (of_auth, {}),
     (of_context, {}),
     (of_field(b"cookie"), COOKIE),
     (of_field(b"authorization"), BEARER),
     (of_field(b"x-api-key"), {"x-api-key": "ada"}),
 ]
-IDS = ["session", "user", "context", "cookie", "authorization", "api-key"]
+IDS = ["session", "user", "auth", "context", "cookie", "authorization", "api-key"]
 
 
 @pytest.mark.parametrize(("reads", "headers"), READERS, ids=IDS)
@@ -94,7 +100,7 @@ async def test_nor_by_a_range_a_head_or_a_post(cache, reads, headers):
         assert (await ask(app, f"/account/{method}.css", headers={"range": "bytes=0-"})).x_cache == "MISS"
 
 
-@pytest.mark.parametrize("reads", [of_session, of_user, of_context], ids=IDS[:3])
+@pytest.mark.parametrize("reads", [of_session, of_user, of_auth, of_context], ids=IDS[:4])
 @pytest.mark.parametrize("control", ["max-age=60", "public, max-age=60", "s-maxage=60"])
 async def test_a_principal_that_was_read_counts_more_than_the_lifetime_that_a_server_gives(reads, control):
     """Breaks when a blanket Cache-Control for .css overrules that somebody was looked at."""

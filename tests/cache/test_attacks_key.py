@@ -143,6 +143,8 @@ async def test_no_two_spellings_share_a_key(rules):
         (("/a\0b", "c", ""), ("/a", "b\0c", "")),
         (("/a|b", "c", ""), ("/a", "b|c", "")),
         (("/5:/a", "", ""), ("/a", "", "")),
+        (("/a", "c", "/r\0b"), ("/a", "b\0c", "/r")),
+        (("/a", "c", "/rb"), ("/a", "bc", "/r")),
     ],
 )
 async def test_no_separator_makes_one_key_of_two(one, other):
