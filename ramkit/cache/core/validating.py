@@ -39,15 +39,13 @@ def confirmed(entry: Entry, headers: RawHeaders) -> bool:
 
 def same_representation(entry: Entry, facts: Facts) -> bool:
     """Whether a 200 to HEAD is about what is stored (§4.3.5): each validator in it is the stored one,
-    and so is the length. One that has none of them shows nothing."""
+    and so is the length."""
     etag, modified = facts.single.get(b"etag"), facts.single.get(b"last-modified")
     if etag is not None and etag != _etag_of(entry):
         return False
     if modified is not None and modified != find(entry.headers, b"last-modified"):
         return False
-    if facts.length is None:
-        return etag is not None or modified is not None
-    return facts.length == len(entry.body)
+    return facts.length is None or facts.length == len(entry.body)
 
 
 def updated(stored: RawHeaders, fresh: RawHeaders) -> RawHeaders:
