@@ -48,7 +48,8 @@ class Rule:
     whatever else it names.
 
     The query is part of the key as it stands, or with ``query_sort`` sorted by name, with
-    ``query_select`` only these parameters, with ``query_ignore`` all but these (``utm_*`` is a prefix).
+    ``query_select`` only these parameters, with ``query_ignore`` all but these (``utm_*`` is a prefix). A
+    parameter with a semicolon, which some apps take for two, always counts.
     """
 
     path: str

@@ -4,8 +4,6 @@ Kettle, "Practical Web Cache Poisoning" (2018) and "Web Cache Entanglement" (202
 'em all" (2024). Each test says what would break it.
 """
 
-import itertools
-
 import pytest
 
 from ramkit.cache import Cache, CacheMiddleware, Rule
@@ -120,7 +118,8 @@ PATHS = [
     "/a/b", "/a%2Fb", "/a%2fb", "/a//b", "//a/b", "/a/b/", "/a/./b", "/a/x/../b", "/a/x/%2e%2e/b",
     "/a/x/..%2Fb", "/a/%2E/b", "/a\\b", "/a%5Cb", "/a;p/b", "/a/b;p", "/a/b%3Bp", "/a/b%00", "/a/b%00.css",
     "/a/b%0A", "/a/b%20", "/a/b+", "/A/b", "/a/B", "/a/%62", "/a/b%3Fx=1", "/a/b?x=1", "/a/b%23x", "/a/b%",
-    "/a/b%25", "/a/b%2525", "/caf%C3%A9", "/cafe%CC%81", "/caf%E9", "/CAF%C3%89", "/%ff", "/%fe", "/a/b%E2%80%8B",
+    "/a/b%25", "/a/b%2525", "/caf%C3%A9", "/cafe%CC%81", "/caf%E9", "/CAF%C3%89", "/%ff", "/%fe",
+    "/a/b%E2%80%8B",
 ]  # fmt: skip
 
 
@@ -144,6 +143,8 @@ async def test_no_two_spellings_share_a_key(rules):
         (("/a\0b", "c", ""), ("/a", "b\0c", "")),
         (("/a|b", "c", ""), ("/a", "b|c", "")),
         (("/5:/a", "", ""), ("/a", "", "")),
+        (("/a", "c", "/r\0b"), ("/a", "b\0c", "/r")),
+        (("/a", "c", "/rb"), ("/a", "bc", "/r")),
     ],
 )
 async def test_no_separator_makes_one_key_of_two(one, other):
@@ -282,8 +283,3 @@ async def test_more_names_than_anybody_means_are_not_stored():
     names = ", ".join(f"x-{count}" for count in range(65))
     app = cached(Echo(cacheable("max-age=60", ("vary", names))))
     assert [(await ask(app, "/a")).x_cache for _ in range(2)] == ["MISS", "MISS"]
-
-
-def test_the_paths_are_all_different():
-    """The list above proves nothing of what stands in it twice."""
-    assert all(one != other for one, other in itertools.combinations(PATHS, 2))

@@ -11,7 +11,7 @@ from ramkit.cache.core import directives, negotiating, search, targeted
 from ramkit.cache.core.conditional import parse_http_date
 from ramkit.cache.core.entry import BY_RULE, OWN_ETAG, SHARED, SILENT, Entry
 from ramkit.cache.core.facts import Facts
-from ramkit.cache.core.freshness import heuristic_lifetime, lifetime
+from ramkit.cache.core.freshness import heuristic_lifetime, initial_age, lifetime
 from ramkit.cache.core.invalidating import invalidated, represents_target
 from ramkit.cache.core.keys import Target, variant
 from ramkit.cache.core.requesting import wanted
@@ -190,12 +190,19 @@ def test_what_a_304_says_to_this_connection_is_not_stored():
 def test_head_is_about_what_is_stored_unless_something_differs():
     stored = entry(ETAG, MODIFIED)
     assert same_representation(stored, facts())
+    assert same_representation(stored, facts(content_length="3"))
+    assert same_representation(stored, facts(last_modified=YESTERDAY))
     assert same_representation(stored, facts(etag='"1"', last_modified=YESTERDAY, content_length="3"))
     assert not same_representation(stored, facts(etag='"2"'))
     assert not same_representation(stored, facts(last_modified=DATE))
     assert not same_representation(stored, facts(content_length="4"))
     assert not same_representation(entry(ETAG, flags=OWN_ETAG), facts(etag='"1"'))
     assert not same_representation(entry(), facts(last_modified=DATE))
+
+
+def test_an_age_that_is_too_large_is_very_old():
+    assert initial_age(facts(age="9" * 30), NOW, 0) == 2**31
+    assert initial_age(facts(age="-1"), NOW, 0) == initial_age(facts(), NOW, 0) == 0
 
 
 # -- the request's directives ------------------------------------------------------------------------------
