@@ -1,4 +1,4 @@
-"""A client that sends more than one request at a time: nothing gets into another's response or is left behind."""
+"""A client that sends more than one request at a time: nothing gets into another's response or is left."""
 
 import asyncio
 from contextlib import suppress
