@@ -62,7 +62,8 @@ class Completion(Responder):
         found = parse_content_range(find(headers, b"content-range") or b"")
         if message["status"] == 206 and found is not None and self._completes(headers):
             trailers = bool(message.get("trailers"))
-            if self._part.begin(206, headers, trailers=trailers) is None:
+            fits = found[0].length <= self._exchange.middleware.max_body
+            if fits and self._part.begin(206, headers, trailers=trailers) is None:
                 self._wanted = found[0].length
                 return
         await self._forget_length()

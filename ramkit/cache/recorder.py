@@ -148,7 +148,9 @@ class Recorder:
         something else, and what is stored is stale."""
         if status != 200:
             return
-        if expired.status == 200 and same_representation(expired, Facts(headers)):
+        # Of what was purged a HEAD is no news: it may say nothing by which the content is known to be right.
+        unpurged = self._cache.judge(expired, None) is Verdict.VALID
+        if unpurged and expired.status == 200 and same_representation(expired, Facts(headers)):
             await self.validated(expired, headers)
         else:
             now = self._cache.log.now()

@@ -3,6 +3,8 @@
 - Request trailers are dropped: uvicorn takes them for header fields, which RFC 9110 §6.5.1 forbids.
 - Heads are bounded in size and time, trailers in size: uvicorn with httptools reads any, for ever.
 - What is in front of a parsing error in the same read begins no request.
+- What cannot be read while an earlier request is being answered ends the connection, without a word in the
+  middle of that response, and so does an upgrade there. When the connection ends, that request hears of it.
 - A response's head and the first piece of its body go out in one write, if they are sent in one turn.
 - Interim responses (§15.2) can be sent: a scope offers the extension ``ramkit.response.interim``. The message
   of that name has ``status``, 102 to 199, and ``headers``; it may be sent, more than once, before
@@ -40,6 +42,8 @@ class Protocol(HttpToolsProtocol):
     _in_head = _in_message = _moved = False
     _unparsed = 0
     _due: asyncio.TimerHandle | None = None
+    #: the cycle of the request that is being answered, or was last; ``cycle`` may be one that waits
+    _running: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -49,6 +53,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_head = False
         self._watch_head()
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def _watch_head(self) -> None:
@@ -60,6 +68,19 @@ class Protocol(HttpToolsProtocol):
             self._due.cancel()
             self._due = None
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _answering(self) -> bool:
+        """Whether the next response on this connection is that of an earlier request, or has begun."""
+        running = self._running
+        return (
+            running is not None
+            and not running.response_complete
+            and (running.scope is not self.scope or running.response_started)
+        )
+
     def data_received(self, data: bytes) -> None:
         self._moved = False
         super().data_received(data)
@@ -68,7 +89,7 @@ class Protocol(HttpToolsProtocol):
         elif self._in_message:
             self._unparsed += len(data)
             if self._unparsed > self.max_head and not self.transport.is_closing():
-                if self._in_head:
+                if self._in_head and not self._answering():
                     self.transport.write(_TOO_LARGE)
                 self.transport.close()
         self._watch_head()
@@ -77,7 +98,16 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         if cycle is not None and cycle.scope is self.scope:
             cycle.disconnected = True
-        super().send_400_response(msg)
+        if self._answering():
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._answering():
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = self._moved = True

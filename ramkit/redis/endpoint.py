@@ -196,7 +196,8 @@ class Endpoint:
         """Send what is queued."""
         if lane not in self._lanes or lane.connecting:
             return
-        if lane.wire is None or lane.worn:
+        # A reply that is there before its command answers none: the replies would be others' from here on.
+        if lane.wire is None or lane.worn or lane.wire.ahead:
             self._connect(lane)
             return
         self._waking = False

@@ -40,6 +40,11 @@ class Wire(asyncio.Protocol):
         #: done when nothing can be sent or heard any longer
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def ahead(self) -> bool:
+        """Whether there are bytes of a reply beyond those that were handed on."""
+        return self._reader.has_data()
+
     def send(self, data: bytes) -> None:
         """Queue some bytes; bounded by what one batch is."""
         self._transport.write(data)

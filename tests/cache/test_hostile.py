@@ -1,13 +1,16 @@
 """What a hostile reading found: each was a leak, a stampede or a hang."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
 from ramkit.cache import Cache, CacheMiddleware, PurgeUnconfirmed, Rule
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import Unavailable
+from ramkit.kernel.headers import find
 from tests.cache.test_middleware import cached, settled
+from tests.cache.test_ranges import BODY, ETAG, Film
 from tests.cache.wire import Origin, ask, cacheable, scope_of
 
 
@@ -434,3 +437,54 @@ async def test_a_store_that_is_away_is_a_bypass_or_a_miss():
 
     app = CacheMiddleware(Origin(cacheable()), cache=Cache(Away(MemoryStore())))
     assert [(await ask(app, "/a")).x_cache for _ in range(2)] == ["MISS", "MISS"]
+
+
+async def test_a_head_does_not_undo_a_soft_purge():
+    app = cached(Origin(cacheable("max-age=60, must-revalidate")))
+    await ask(app, "/a")
+    await app.cache.purge("/a", soft=True)
+    await ask(app, "/a", "HEAD")  # its length is the same
+    assert (await ask(app, "/a")).body == b" #3"
+
+
+def most_held(before: int) -> int:
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+async def test_a_part_that_says_that_it_is_larger_than_what_is_kept():
+    film = Film()
+
+    async def app(scope, receive, send):
+        if find(scope["headers"], b"if-range") is None:
+            await film(scope, receive, send)
+            return
+        about = (b"content-range", b"bytes 5-999999999/1000000000"), (b"etag", ETAG.encode())
+        await send({"type": "http.response.start", "status": 206, "headers": [*cacheable(), *about]})
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+
+    middleware = cached(app, max_body=1000)
+    await ask(middleware, "/a", headers={"range": "bytes=0-4"})
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert (await ask(middleware, "/a")).body == BODY
+        assert most_held(before) < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+async def test_long_fields_that_a_response_varies_by_are_not_remembered():
+    origin = Origin(cacheable("max-age=60", ("vary", "accept-encoding, accept-language")))
+    app = cached(origin, Rule("/*", accept_language="negotiate"))
+    await ask(app, "/a")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            value = f"x{number}" + "y" * 60_000
+            await ask(app, "/a", headers={"accept-encoding": value, "accept-language": value})
+            origin.scopes.clear()
+        assert most_held(before) < 5_000_000
+    finally:
+        tracemalloc.stop()

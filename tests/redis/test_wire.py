@@ -113,6 +113,35 @@ async def test_no_call_waits_for_a_new_connection_while_another_is_idle(closing:
     server.close()
 
 
+async def test_a_reply_that_is_there_before_its_command_answers_none(
+    closing: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ramkit.redis.endpoint.LANES", 1)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    def answer(number: int, writer: asyncio.StreamWriter) -> None:
+        async def twice() -> None:
+            asked.set()
+            await go.wait()
+            writer.write(b"*1\r\n$1\r\na\r\n*1\r\n$4\r\nevil\r\n")
+
+        if number == 1:
+            tasks.add(asyncio.ensure_future(twice()))
+        else:
+            writer.write(b"*1\r\n$1\r\n%d\r\n" % number)
+
+    tasks: set[asyncio.Future[None]] = set()
+    async with scripted(answer) as url:
+        redis = closing(Redis(url, deadline=5.0))
+        first = redis.get(b"1")
+        await asked.wait()
+        second = redis.get(b"2")  # waits for the only connection
+        go.set()
+        assert [await first, await second, await redis.get(b"3")] == [b"a", b"2", b"3"]
+        await redis.aclose()
+
+
 async def test_what_is_no_read_is_not_repeated_when_its_connection_breaks(closing: Closing) -> None:
     numbers: list[int] = []
 
