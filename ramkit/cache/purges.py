@@ -7,7 +7,7 @@ from typing import Any
 
 from ramkit.cache.core import purging
 from ramkit.cache.errors import PurgeUnconfirmed
-from ramkit.cache.port import Log
+from ramkit.kernel.log import Log
 from ramkit.kernel.errors import Unavailable
 
 __all__ = ["Purges"]

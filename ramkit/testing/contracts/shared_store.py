@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 
 from ramkit.cache.core.entry import encode
 from ramkit.cache.core.purging import Verdict, message, slot
-from ramkit.cache.port import Log
+from ramkit.kernel.log import Log
 from ramkit.kernel.errors import Unavailable
 from ramkit.testing.contracts.store import (
     BOUND,
