@@ -9,7 +9,7 @@ app.mount("/auth", TokenEndpoints(authenticate, tokens=service, refresh=RefreshT
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
 from ramkit.auth.jwt import InvalidRefreshToken, JWTService, RefreshGrant, RefreshTokens
@@ -44,9 +44,9 @@ class _Answer(Exception):
 
 
 class TokenEndpoints:
-    """``authenticate(username, password)``: the subject or claims with ``sub``, None for nobody; it takes the same
-    time whether the name is known or not. ``tokens``: signs access tokens with those claims and ``sid``, the login's
-    name. ``refresh``: keeps the logins.
+    """``authenticate(username, password)``: the subject or claims with ``sub``, None for nobody; it takes the
+    same time whether the name is known or not. ``tokens``: signs access tokens with those claims and ``sid``,
+    the login's name. ``refresh``: keeps the logins.
 
     ``refresh_in="cookie"`` gives browsers the refresh token in a cookie (``__Host-``, Secure, HttpOnly,
     SameSite=Strict) that no script reads; requests must then come from this origin or one of ``origins``.
@@ -68,7 +68,9 @@ class TokenEndpoints:
         if refresh_in not in ("body", "cookie"):
             raise ConfigurationError("refresh_in", f"{refresh_in!r} is neither 'body' nor 'cookie'")
         if isinstance(origins, str) or any("://" not in each or each.endswith("/") for each in origins):
-            raise ConfigurationError("origins", f"{origins!r} is no list of origins such as https://example.com")
+            raise ConfigurationError(
+                "origins", f"{origins!r} is no list of origins such as https://example.com"
+            )
         if max_body < 1:
             raise ConfigurationError("max_body", f"{max_body!r} is no number of bytes")
         self._authenticate, self._tokens, self._refresh = authenticate, tokens, refresh
@@ -110,7 +112,7 @@ class TokenEndpoints:
         if username is None or password is None:
             raise _Answer(problem(400, detail="username and password are needed.", headers=[_NO_STORE]))
         found = self._authenticate(username, password)
-        who: Who = await found if inspect.isawaitable(found) else cast(Who, found)
+        who: Who = await found if inspect.isawaitable(found) else found
         if who is None:
             return self._refused("The name or the password is wrong.")
         claims = {"sub": who} if isinstance(who, str) else dict(who)
@@ -172,7 +174,11 @@ class TokenEndpoints:
                 parsed: Any = json.loads(body)
                 pairs: list[tuple[Any, Any]] = list(parsed.items())
             elif kind == _FORM:
-                pairs = [*parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=True, errors="strict")]
+                pairs = [
+                    *parse_qsl(
+                        body.decode("utf-8"), keep_blank_values=True, strict_parsing=True, errors="strict"
+                    )
+                ]
             else:
                 raise _Answer(problem(415, detail="JSON or a form is understood.", headers=[_NO_STORE]))
         except (ValueError, AttributeError, RecursionError):

@@ -6,9 +6,9 @@ await redis.execute("SET", b"page", b"…", "EX", 60)
 """
 
 from ramkit.redis.client import Redis
-from ramkit.redis.eviction import refuse_eviction
 from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.eviction import refuse_eviction
 from ramkit.redis.leases import Lease, Leases
 from ramkit.redis.log import Fold, Log
 from ramkit.redis.script import Script

@@ -20,7 +20,11 @@ __all__ = [
 
 
 def challenge(
-    *, realm: str | None = None, error: str | None = None, description: str | None = None, scope: str | None = None
+    *,
+    realm: str | None = None,
+    error: str | None = None,
+    description: str | None = None,
+    scope: str | None = None,
 ) -> str:
     """The value of WWW-Authenticate (RFC 6750 §3)."""
     said = {"realm": realm, "error": error, "error_description": description, "scope": scope}
@@ -30,7 +34,7 @@ def challenge(
 
 def _quotable(text: str) -> str:
     """§3: of the printable ASCII characters all but the quote and the backslash."""
-    return re.sub(r'[^\x20-\x21\x23-\x5b\x5d-\x7e]', "?", text)
+    return re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", text)
 
 
 class InvalidToken(RamkitError, HTTPException):

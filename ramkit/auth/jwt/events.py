@@ -10,7 +10,8 @@ __all__ = ["JWKSFetch", "RefreshUse", "TokenDecision"]
 
 @dataclass(frozen=True, slots=True)
 class TokenDecision(Event):
-    """A request was let in or not. ``result``: accepted, missing, malformed, invalid, scope or unavailable."""
+    """A request was let in or not. ``result``: accepted, missing, malformed, invalid, scope or
+    unavailable."""
 
     metric: ClassVar[str] = "auth_tokens_total"
     kind: ClassVar = "counter"
@@ -22,8 +23,8 @@ class TokenDecision(Event):
 
 @dataclass(frozen=True, slots=True)
 class JWKSFetch(Event):
-    """An issuer was asked for its keys. ``result``: fetched, unchanged or failed; ``keys``: how many are used,
-    ``skipped``: how many of the document are not."""
+    """An issuer was asked for its keys. ``result``: fetched, unchanged or failed; ``keys``: how many are
+    used, ``skipped``: how many of the document are not."""
 
     metric: ClassVar[str] = "auth_jwks_fetches_total"
     kind: ClassVar = "counter"
@@ -38,7 +39,8 @@ class JWKSFetch(Event):
 
 @dataclass(frozen=True, slots=True)
 class RefreshUse(Event):
-    """A refresh token was presented. ``result``: rotated, repeated (within the grace window), reused or unknown."""
+    """A refresh token was presented. ``result``: rotated, repeated (within the grace window), reused or
+    unknown."""
 
     metric: ClassVar[str] = "auth_refreshes_total"
     kind: ClassVar = "counter"

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -35,13 +36,13 @@ _NOT_KEPT = re.compile(r"(?:^|[,\s])(?:no-store|no-cache)(?:[,\s]|$)", re.IGNORE
 class JWKSClient(LoopBound):
     """The key set at ``url``, for ``JWTService(keys=…)``.
 
-    It is fetched with the first use, and again when its ``max-age`` has passed (``max_age`` seconds where it names
-    none), in the background, with its ETag. A token with an unknown ``kid`` has it fetched at once, but not within
-    ``cooldown`` seconds of the last time. One fetch is under way at a time; it takes at most ``timeout`` seconds and
-    ``max_bytes``, follows no redirect, and goes over https only, unless ``plain_http_lets_others_forge_keys``. While
-    the issuer does not answer, the last keys serve for ``outage`` seconds beyond their age; then it is 503. Keys that
-    are gone from the set verify nothing any more. Those that are malformed, too short, secret or not for signatures
-    are left out, and only those.
+    It is fetched with the first use, and again when its ``max-age`` has passed (``max_age`` seconds where it
+    names none), in the background, with its ETag. A token with an unknown ``kid`` has it fetched at once, but
+    not within ``cooldown`` seconds of the last time. One fetch is under way at a time; it takes at most
+    ``timeout`` seconds and ``max_bytes``, follows no redirect, and goes over https only, unless
+    ``plain_http_lets_others_forge_keys``. While the issuer does not answer, the last keys serve for
+    ``outage`` seconds beyond their age; then it is 503. Keys that are gone from the set verify nothing any
+    more. Those that are malformed, too short, secret or not for signatures are left out, and only those.
 
     ``client``: your own ``httpx.AsyncClient``, which stays open.
     """
@@ -63,7 +64,10 @@ class JWKSClient(LoopBound):
         super().__init__()
         self.url = _checked(url, plain=plain_http_lets_others_forge_keys)
         self._max_age, self._cooldown = check_seconds("max_age", max_age), check_seconds("cooldown", cooldown)
-        self._timeout, self._outage = check_seconds("timeout", timeout), check_seconds("outage", outage, zero=True)
+        self._timeout, self._outage = (
+            check_seconds("timeout", timeout),
+            check_seconds("outage", outage, zero=True),
+        )
         if max_bytes < 1:
             raise ConfigurationError("max_bytes", f"{max_bytes!r} is no number of bytes")
         self._max_bytes = max_bytes
@@ -82,14 +86,13 @@ class JWKSClient(LoopBound):
     # -- what the service asks --
 
     def look(self) -> None:
-        """Begin to fetch if it is time; raises ``KeysUnavailable`` when there are no keys that may be used."""
+        """Begin to fetch if it is time; raises ``KeysUnavailable`` when there are no keys that may be
+        used."""
         moment = self._monotonic()
         if moment < self._refresh_at:
             return
-        try:
+        with suppress(RuntimeError):  # no loop runs: the next call from one begins
             self._fly(moment)
-        except RuntimeError:
-            pass  # no loop runs: the next call from one begins
         if moment >= self._dead_at:
             raise KeysUnavailable("The keys of the tokens' issuer cannot be had at the moment.")
 
@@ -142,7 +145,7 @@ class JWKSClient(LoopBound):
             async with asyncio.timeout(self._timeout):
                 result, skipped = await self._ask()
         except Exception as error:  # whatever went wrong on the way: the last good keys serve
-            _log.warning("the keys at %s were not fetched: %s", self.url, error or type(error).__name__)
+            _log.warning("the keys at %s were not fetched: %s", self.url, str(error) or type(error).__name__)
             self._retry_at = self._monotonic() + (self._cooldown if len(self.keys) else _RETRY)
             result, skipped = "failed", 0
         if self._observers:
@@ -178,9 +181,10 @@ class JWKSClient(LoopBound):
     def _take(self, body: bytes) -> int:
         """The usable keys of a document; how many are not. Raises ValueError for what is no key set."""
         parsed: Any = json.loads(body)
-        if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
+        listed = cast(dict[str, Any], parsed).get("keys") if isinstance(parsed, dict) else None
+        if not isinstance(listed, list):
             raise ValueError("it is no JWK Set")
-        document = cast(list[Any], parsed["keys"])
+        document = cast(list[Any], listed)
         keys: list[Key] = []
         for each in document:
             try:

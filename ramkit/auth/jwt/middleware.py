@@ -25,17 +25,18 @@ __all__ = ["BearerAuthMiddleware"]
 class BearerAuthMiddleware:
     """Authenticates HTTP requests and WebSockets by their bearer token (RFC 6750).
 
-    ``verifier``: a ``JWTService``, or whatever has its ``authenticate``. ``required``: False lets in who brings no
-    token, as Starlette's ``UnauthenticatedUser``; a bad token is refused all the same. ``public``: decoded paths that
-    everybody may ask for, exact or ``/docs/*`` (that path and all below it); no token is looked at there. ``scopes``:
-    what every token must have. ``realm``: for ``WWW-Authenticate``.
+    ``verifier``: a ``JWTService``, or whatever has its ``authenticate``. ``required``: False lets in who
+    brings no token, as Starlette's ``UnauthenticatedUser``; a bad token is refused all the same. ``public``:
+    decoded paths that everybody may ask for, exact or ``/docs/*`` (that path and all below it); no token is
+    looked at there. ``scopes``: what every token must have. ``realm``: for ``WWW-Authenticate``.
 
-    Sets ``scope["user"]`` (``TokenUser``), ``scope["auth"]`` (Starlette's ``AuthCredentials``: the token's scopes and
-    ``authenticated``) and the request context's principal; what was there before counts for nothing.
+    Sets ``scope["user"]`` (``TokenUser``), ``scope["auth"]`` (Starlette's ``AuthCredentials``: the token's
+    scopes and ``authenticated``) and the request context's principal; what was there before counts for
+    nothing.
 
-    A WebSocket may bring its token in ``Authorization`` or, from a browser, as
-    ``new WebSocket(url, ["bearer", token, "chat.v1"])``. The app sees the other subprotocols only. If it accepts none
-    of them, ``bearer`` is accepted, because browsers want one; the token is never sent back.
+    A WebSocket may bring its token in ``Authorization`` or, from a browser, as ``new WebSocket(url,
+    ["bearer", token, "chat.v1"])``. The app sees the other subprotocols only. If it accepts none of them,
+    ``bearer`` is accepted, because browsers want one; the token is never sent back.
     """
 
     def __init__(
@@ -55,13 +56,19 @@ class BearerAuthMiddleware:
         patterns = names_of("public", public)
         for pattern in patterns:
             if not pattern.startswith("/") or "*" in pattern.removesuffix("/*"):
-                raise ConfigurationError("public", f"{pattern!r} is neither a path nor one with '/*' at its end")
+                raise ConfigurationError(
+                    "public", f"{pattern!r} is neither a path nor one with '/*' at its end"
+                )
         below = [pattern[:-1] for pattern in patterns if pattern.endswith("/*")]
-        self._exact = frozenset([each for each in patterns if not each.endswith("/*")] + [e[:-1] for e in below])
+        self._exact = frozenset(
+            [each for each in patterns if not each.endswith("/*")] + [e[:-1] for e in below]
+        )
         self._below = tuple(below)
         self._scopes = names_of("scopes", scopes)
         self._observers = observers_of(observers)
-        self._resources: list[Any] = [verifier] if hasattr(verifier, "start") and hasattr(verifier, "aclose") else []
+        self._resources: list[Any] = (
+            [verifier] if hasattr(verifier, "start") and hasattr(verifier, "aclose") else []
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,7 +79,9 @@ class BearerAuthMiddleware:
             await self.app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = scope["headers"] = list(scope["headers"])  # any iterable is legal; it is read more than once
+        headers = scope["headers"] = list(
+            scope["headers"]
+        )  # any iterable is legal; it is read more than once
         websocket = scope["type"] == "websocket"
         token, protocols = credentials_of(headers, scope.get("subprotocols") if websocket else None)
         if protocols is not None:
@@ -100,7 +109,9 @@ class BearerAuthMiddleware:
         if not set(self._scopes) <= set(user.scopes):
             self._tell("scope")
             wanted = " ".join(self._scopes)
-            return self._refusal(403, f"The scope {wanted} is needed.", error="insufficient_scope", scope=wanted)
+            return self._refusal(
+                403, f"The scope {wanted} is needed.", error="insufficient_scope", scope=wanted
+            )
         self._tell("accepted")
         self._enter(scope, user)
         return None

@@ -7,16 +7,18 @@ __all__ = ["Family", "RefreshStore", "Use", "Verifier"]
 
 
 class Verifier(Protocol):
-    """Says whether a token counts. One that has ``start`` and ``aclose`` is opened and closed with the lifespan."""
+    """Says whether a token counts. One that has ``start`` and ``aclose`` is opened and closed with the
+    lifespan."""
 
     def authenticate(self, token: str) -> Awaitable[dict[str, Any]]:
-        """The claims, a dict of the caller's own. Raises ``InvalidToken``, or ``Unavailable`` when it cannot be
-        known."""
+        """The claims, a dict of the caller's own. Raises ``InvalidToken``, or ``Unavailable`` when it cannot
+        be known."""
         ...
 
 
 class Family(NamedTuple):
-    """What a family of refresh tokens was begun with; ``created`` and ``ends``: milliseconds of the store's time."""
+    """What a family of refresh tokens was begun with; ``created`` and ``ends``: milliseconds of the store's
+    time."""
 
     subject: str
     data: bytes
@@ -39,20 +41,24 @@ class Use(NamedTuple):
 class RefreshStore(Protocol):
     """Keeps families of refresh tokens, by hashes. Time is the store's own, the same for all who use it.
 
-    A family lives until ``idle`` seconds after its last rotation and at most until its absolute end. Everything
-    raises ``Unavailable`` when the server does not answer.
+    A family lives until ``idle`` seconds after its last rotation and at most until its absolute end.
+    Everything raises ``Unavailable`` when the server does not answer.
     """
 
-    async def create(self, family: str, token: bytes, subject: str, data: bytes, *, idle: float, absolute: float) -> None:
+    async def create(
+        self, family: str, token: bytes, subject: str, data: bytes, *, idle: float, absolute: float
+    ) -> None:
         """Begin a family with the hash of its first token; both lifetimes in seconds."""
         ...
 
-    async def use(self, family: str, token: bytes, successor: bytes, nonce: bytes, *, idle: float, grace: float) -> Use:
+    async def use(
+        self, family: str, token: bytes, successor: bytes, nonce: bytes, *, idle: float, grace: float
+    ) -> Use:
         """In one step, so that of concurrent uses one rotates.
 
-        The current token: it is replaced by ``successor``. One that was replaced at most ``grace`` seconds ago:
-        repeated, whoever comes first. Any other: reused, and the family is gone. (Who knows a family's key has
-        held a token of it.) A family that was begun before its subject was cut off is unknown.
+        The current token: it is replaced by ``successor``. One that was replaced at most ``grace`` seconds
+        ago: repeated, whoever comes first. Any other: reused, and the family is gone. (Who knows a family's
+        key has held a token of it.) A family that was begun before its subject was cut off is unknown.
         """
         ...
 
@@ -61,7 +67,8 @@ class RefreshStore(Protocol):
         ...
 
     async def cut(self, subject: str, *, absolute: float) -> None:
-        """No family that this subject has now counts any more; ``absolute``: seconds, the longest that one lives."""
+        """No family that this subject has now counts any more; ``absolute``: seconds, the longest that one
+        lives."""
         ...
 
     async def start(self) -> None:

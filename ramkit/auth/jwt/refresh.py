@@ -25,8 +25,8 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class RefreshGrant:
-    """``token``: for the client; ``family``: the name of the login, for the claim ``sid``; ``subject`` and ``data``
-    as they were given to ``issue``."""
+    """``token``: for the client; ``family``: the name of the login, for the claim ``sid``; ``subject`` and
+    ``data`` as they were given to ``issue``."""
 
     token: str
     family: str
@@ -37,10 +37,11 @@ class RefreshGrant:
 class RefreshTokens:
     """Opaque tokens of 256 bits, kept as hashes, of which each is good for one use.
 
-    ``store``: ``memory://`` for one process, a Redis URL or client, or a ``RefreshStore``. ``idle``: seconds from one
-    use to the next at most; ``absolute``: seconds from the login. ``grace``: seconds in which a token that was just
-    replaced gets the same successor again, because clients send requests at once and lose responses. Used later it
-    was stolen, or its successor was: then the family dies, and with ``revocations`` its access tokens, too.
+    ``store``: ``memory://`` for one process, a Redis URL or client, or a ``RefreshStore``. ``idle``: seconds
+    from one use to the next at most; ``absolute``: seconds from the login. ``grace``: seconds in which a
+    token that was just replaced gets the same successor again, because clients send requests at once and lose
+    responses. Used later it was stolen, or its successor was: then the family dies, and with ``revocations``
+    its access tokens, too.
     """
 
     def __init__(
@@ -65,13 +66,18 @@ class RefreshTokens:
         ``Unavailable``."""
         token = new_token()
         await self._store.create(
-            token.family, token.hash, subject, msgspec.json.encode(data or {}), idle=self.idle, absolute=self._absolute
+            token.family,
+            token.hash,
+            subject,
+            msgspec.json.encode(data or {}),
+            idle=self.idle,
+            absolute=self._absolute,
         )
         return RefreshGrant(token.text, token.family, subject, dict(data or {}))
 
     async def refresh(self, token: str) -> RefreshGrant:
-        """The token's successor. Raises ``InvalidRefreshToken``, or ``Unavailable``, after which the same token may
-        be presented again within the grace period."""
+        """The token's successor. Raises ``InvalidRefreshToken``, or ``Unavailable``, after which the same
+        token may be presented again within the grace period."""
         read = read_token(token)
         if read is None:
             raise self._refused("unknown")
@@ -88,8 +94,8 @@ class RefreshTokens:
         return RefreshGrant(read.successor(used.nonce).text, read.family, used.family.subject, data)
 
     async def revoke(self, token: str) -> None:
-        """Log out: the token's family is dead, and with revocations its access tokens. A token that is none is
-        nothing to log out. Raises ``Unavailable``."""
+        """Log out: the token's family is dead, and with revocations its access tokens. A token that is none
+        is nothing to log out. Raises ``Unavailable``."""
         read = read_token(token)
         if read is not None:
             await self.revoke_family(read.family)
@@ -101,8 +107,8 @@ class RefreshTokens:
             await self._revocations.revoke_family(family)
 
     async def revoke_subject(self, subject: str) -> None:
-        """Log out everywhere: every family of this subject, and with revocations every access token until now.
-        Raises ``Unavailable``."""
+        """Log out everywhere: every family of this subject, and with revocations every access token until
+        now. Raises ``Unavailable``."""
         await self._store.cut(subject, absolute=self._absolute)
         if self._revocations is not None:
             await self._revocations.revoke_subject(subject)

@@ -22,10 +22,11 @@ _UNKNOWN = "What was revoked is not known at the moment."
 class Revocations(LoopBound):
     """A list of revoked tokens, subjects and families, followed by a log.
 
-    ``server``: ``memory://`` for one process; a Redis URL, a ``redis.asyncio`` client or a ``ramkit.redis.Redis``
-    for many. ``lifetime``: seconds, the longest that any token lives; a service with these revocations refuses
-    longer ones, since it could not know of their revocation to the end. ``outage``: seconds that the last known list
-    counts while Redis does not answer; then what it guards is a 503. ``name`` tells lists under one ``prefix`` apart.
+    ``server``: ``memory://`` for one process; a Redis URL, a ``redis.asyncio`` client or a
+    ``ramkit.redis.Redis`` for many. ``lifetime``: seconds, the longest that any token lives; a service with
+    these revocations refuses longer ones, since it could not know of their revocation to the end. ``outage``:
+    seconds that the last known list counts while Redis does not answer; then what it guards is a 503.
+    ``name`` tells lists under one ``prefix`` apart.
 
     A Redis that evicts keys is refused, unless ``eviction_may_forget_revocations``.
     """
@@ -44,7 +45,9 @@ class Revocations(LoopBound):
         super().__init__()
         self.lifetime = check_seconds("lifetime", lifetime)
         if check_seconds("outage", outage) < _BOUND:
-            raise ConfigurationError("outage", f"at least {_BOUND:g} seconds, which is how often the log is heard")
+            raise ConfigurationError(
+                "outage", f"at least {_BOUND:g} seconds, which is how often the log is heard"
+            )
         self._slack = outage - _BOUND
         self._list = RevocationList()
         self._backend: Any = None
@@ -65,8 +68,9 @@ class Revocations(LoopBound):
         return self.log.now()  # type: ignore[no-any-return]  # two logs of one port
 
     async def revoke_token(self, claims: Mapping[str, Any]) -> None:
-        """One token, by its ``jti``. Returns when it is in the log: every process that is up to date refuses it
-        within milliseconds. Raises ``Unavailable`` when that is not confirmed, ``ConfigurationError`` without ``jti``.
+        """One token, by its ``jti``. Returns when it is in the log: every process that is up to date refuses
+        it within milliseconds. Raises ``Unavailable`` when that is not confirmed, ``ConfigurationError``
+        without ``jti``.
         """
         jti = claims.get("jti")
         if not isinstance(jti, str):
@@ -74,8 +78,8 @@ class Revocations(LoopBound):
         await self._revoke("jti", jti)
 
     async def revoke_subject(self, subject: str) -> None:
-        """Everything that was issued to this subject until now. What is issued later counts; a token whose ``iat``
-        is in whole seconds counts from the next second on. Raises ``Unavailable``."""
+        """Everything that was issued to this subject until now. What is issued later counts; a token whose
+        ``iat`` is in whole seconds counts from the next second on. Raises ``Unavailable``."""
         await self._revoke("sub", subject)
 
     async def revoke_family(self, family: str) -> None:
@@ -92,7 +96,8 @@ class Revocations(LoopBound):
     # -- what the service asks --
 
     def check(self, verified: Verified) -> None:
-        """Raises ``InvalidToken`` for a token that was revoked, ``RevocationsUnavailable`` when that is not known."""
+        """Raises ``InvalidToken`` for a token that was revoked, ``RevocationsUnavailable`` when that is not
+        known."""
         moment = self._monotonic()
         if moment > self.log.until and not self.log.current() and moment > self.log.until + self._slack:
             raise RevocationsUnavailable(_UNKNOWN)
@@ -113,7 +118,8 @@ class Revocations(LoopBound):
             raise RevocationsUnavailable(_UNKNOWN) from error
 
     async def start(self) -> None:
-        """Begin to follow; never raises because Redis is away. Raises ``ConfigurationError`` for one that evicts."""
+        """Begin to follow; never raises because Redis is away. Raises ``ConfigurationError`` for one that
+        evicts."""
         self.attach()
         try:
             await self.catch_up()
@@ -130,7 +136,8 @@ class Revocations(LoopBound):
             await self._backend.ready()
 
     def _republish(self) -> None:
-        """The log was lost: what this process knows goes into the new one. Others do the same; it is one list."""
+        """The log was lost: what this process knows goes into the new one. Others do the same; it is one
+        list."""
         self._list.orphaned = False
         try:
             self.spawn(self._append_all())

@@ -24,12 +24,13 @@ class JWTService:
     """Signs and verifies JWTs (RFC 7519, RFC 8725).
 
     ``secret``: at least 32 random bytes for ``algorithm="HS256"``, 48 for HS384, 64 for HS512. ``keys``: a
-    ``KeySet``, whose keys name their algorithms, or a ``JWKSClient``. ``expires_in``: seconds, for tokens signed here
-    that bring no ``exp``. ``issuer``, ``audience``: one or several; what is signed names the first issuer and all
-    audiences, what is verified must name one of each. A token that names an audience is refused where none is given.
-    ``leeway``: seconds by which clocks may differ. ``profile="at+jwt"``: access tokens by RFC 9068 and nothing else.
-    ``require``: claims that must be there besides ``exp``. ``max_bytes``: of a token that is looked at; ``remember``:
-    bytes for tokens that were verified, 0 for none. ``revocations``: what no longer counts.
+    ``KeySet``, whose keys name their algorithms, or a ``JWKSClient``. ``expires_in``: seconds, for tokens
+    signed here that bring no ``exp``. ``issuer``, ``audience``: one or several; what is signed names the
+    first issuer and all audiences, what is verified must name one of each. A token that names an audience is
+    refused where none is given. ``leeway``: seconds by which clocks may differ. ``profile="at+jwt"``: access
+    tokens by RFC 9068 and nothing else. ``require``: claims that must be there besides ``exp``.
+    ``max_bytes``: of a token that is looked at; ``remember``: bytes for tokens that were verified, 0 for
+    none. ``revocations``: what no longer counts.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class JWTService:
         self._now = system.time if revocations is None else revocations.now
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """A token with these claims, and ``iss``, ``aud``, ``iat``, ``exp`` and ``jti`` where they bring none.
+        """A token with these claims, and ``iss``, ``aud``, ``iat``, ``exp`` and ``jti`` where they bring
+        none.
 
         ``exp``, ``nbf`` and ``iat`` may be datetimes. With revocations ``iat`` is to the microsecond. Raises
         ``ConfigurationError`` for claims that this service would refuse, or without a key that signs.
@@ -114,7 +116,8 @@ class JWTService:
         return self._verify(token)
 
     async def authenticate(self, token: str) -> dict[str, Any]:
-        """As ``verify``; waits for keys that have to be fetched and revocations that have to be read first."""
+        """As ``verify``; waits for keys that have to be fetched and revocations that have to be read
+        first."""
         if self._remote is not None:
             await self._remote.ready()
         try:
@@ -129,7 +132,8 @@ class JWTService:
         return self.verify(token)
 
     def decode_unverified(self, token: str) -> dict[str, Any]:
-        """What a token says, whoever wrote it. Never to be believed. Raises ``InvalidToken`` for what is none."""
+        """What a token says, whoever wrote it. Never to be believed. Raises ``InvalidToken`` for what is
+        none."""
         try:
             return claims_of(split(token, self._max_bytes).payload)
         except Malformed as error:

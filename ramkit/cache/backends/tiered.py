@@ -3,8 +3,8 @@
 from ramkit.cache.backends.memory import MemoryStore
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.port import Leases, Store
-from ramkit.kernel.log import Fold, Log
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.log import Fold, Log
 
 __all__ = ["TieredStore"]
 

@@ -39,7 +39,15 @@ class FollowedLog:
     """The log of revocations, and its server."""
 
     def __init__(
-        self, server: Any, fold: Fold, *, name: str, prefix: str, bound: float, may_evict: bool, clock: Clock | None
+        self,
+        server: Any,
+        fold: Fold,
+        *,
+        name: str,
+        prefix: str,
+        bound: float,
+        may_evict: bool,
+        clock: Clock | None,
     ) -> None:
         self._server = _Server(server, may_evict=may_evict, clock=clock)
         self.log = Log(self._server.redis, name, fold, prefix=prefix, bound=bound)
@@ -60,9 +68,7 @@ class RedisRefreshStore:
     unless ``eviction_may_log_users_out``.
     """
 
-    def __init__(
-        self, server: Any, *, prefix: str = "rk:", eviction_may_log_users_out: bool = False
-    ) -> None:
+    def __init__(self, server: Any, *, prefix: str = "rk:", eviction_may_log_users_out: bool = False) -> None:
         self._server = _Server(server, may_evict=eviction_may_log_users_out, clock=None)
         self._redis, self._prefix = self._server.redis, f"{prefix}refresh:"
 

@@ -37,7 +37,8 @@ class Credentials(NamedTuple):
 def credentials_of(
     headers: Iterable[tuple[bytes, bytes]], offered: Sequence[str] | None = None
 ) -> Credentials:
-    """From ``Authorization``, and among the subprotocols that are ``offered``. Another scheme is nobody's token.
+    """From ``Authorization``, and among the subprotocols that are ``offered``. Another scheme is nobody's
+    token.
 
     Never from the query: URLs stand in logs, histories and Referer (§5.3).
     """

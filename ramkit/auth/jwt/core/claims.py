@@ -1,7 +1,7 @@
 """What a token's claims must say (RFC 7519 §4.1, RFC 8725 §3, RFC 9068 §4). Time is passed in."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from ramkit.auth.jwt.core.tokens import Malformed
 from ramkit.auth.jwt.policy import TokenPolicy
@@ -40,8 +40,8 @@ def window_of(claims: dict[str, Any], leeway: float) -> tuple[float, float]:
 
 def _date(claims: dict[str, Any], name: str, default: float) -> float:
     """A NumericDate (§2): finite, and no truth value, which Python takes for a number."""
-    value = claims.get(name, default)
-    if value is default:
+    value: Any = claims.get(name)
+    if name not in claims:
         return default
     if type(value) not in (int, float) or not -(2**53) < value < 2**53:
         raise Malformed(f"The token's {name} is no date.")
@@ -54,7 +54,7 @@ def _check_audience(said: Any, ours: frozenset[str]) -> None:
         if ours:
             raise Refused("The token is for no audience.")
         return
-    named: list[Any] = said if isinstance(said, list) else [said]
+    named = cast(list[Any], said) if isinstance(said, list) else [said]
     if not all(isinstance(each, str) for each in named):
         raise Malformed("The token's aud is no string.")
     if ours.isdisjoint(named):
@@ -62,7 +62,10 @@ def _check_audience(said: Any, ours: frozenset[str]) -> None:
 
 
 def scopes_of(claims: dict[str, Any]) -> list[str]:
-    """``scope`` (RFC 8693 §4.2, RFC 9068 §2.2.3): words in a string, or the list that some issuers make of it."""
+    """``scope`` (RFC 8693 §4.2, RFC 9068 §2.2.3): words in a string, or the list that some issuers make of
+    it."""
     said: Any = claims.get("scope", ())
     words: Any = said.split() if isinstance(said, str) else said
-    return [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
+    if not isinstance(words, list):
+        return []
+    return [each for each in cast(list[Any], words) if isinstance(each, str)]

@@ -28,11 +28,12 @@ _THUMBPRINT = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": 
 
 
 class Key:
-    """A key for one algorithm (RFC 8725 §3.1), made by ``from_secret``, ``from_pem``, ``from_jwk`` or ``from_pyjwk``.
+    """A key for one algorithm (RFC 8725 §3.1), made by ``from_secret``, ``from_pem``, ``from_jwk`` or
+    ``from_pyjwk``.
 
     ``signs``: whether it has its private part. Raises ``ConfigurationError`` for a key that does not fit its
-    algorithm or is shorter than RFC 7518 §3.2 and §3.3 and RFC 8725 §3.5 want: 256, 384 or 512 bits for HMAC, 2048
-    for RSA.
+    algorithm or is shorter than RFC 7518 §3.2 and §3.3 and RFC 8725 §3.5 want: 256, 384 or 512 bits for HMAC,
+    2048 for RSA.
     """
 
     __slots__ = ("_algorithm", "_signing", "_verifying", "algorithm", "kid", "signs")
@@ -51,9 +52,10 @@ class Key:
             raise ConfigurationError("key", f"it is none for {algorithm}: {error}") from None
         if problem:
             raise ConfigurationError("key", problem)
-        self.signs = isinstance(key, bytes) or hasattr(key, "sign")
-        self._signing = key if self.signs else None
-        self._verifying = key.public_key() if hasattr(key, "public_key") else key
+        private: bool = isinstance(key, bytes) or hasattr(key, "sign")
+        self.signs = private
+        self._signing: Any = key if self.signs else None
+        self._verifying: Any = getattr(key, "public_key", lambda: key)()
 
     def __repr__(self) -> str:
         return f"Key({self.kid!r}, {self.algorithm})"
@@ -117,9 +119,9 @@ class Key:
 class KeySet:
     """Keys by name. The one that was given or added last and can sign, signs; all verify.
 
-    ``keys``: ``Key``, JWK objects or PyJWT's ``PyJWK``. To rotate, ``add`` the new key; when the last token of the
-    old one has expired, ``remove`` that. With verifiers elsewhere that fetch the set, add the new key's public part
-    there first.
+    ``keys``: ``Key``, JWK objects or PyJWT's ``PyJWK``. To rotate, ``add`` the new key; when the last token
+    of the old one has expired, ``remove`` that. With verifiers elsewhere that fetch the set, add the new
+    key's public part there first.
 
     ``version`` changes with every change: what was verified before is looked at anew.
     """
@@ -132,7 +134,8 @@ class KeySet:
 
     @classmethod
     def from_jwks(cls, document: str | bytes | Mapping[str, Any]) -> "KeySet":
-        """A JWK Set (RFC 7517 §5), as JSON or as an object. Raises ``ConfigurationError`` if one key is none."""
+        """A JWK Set (RFC 7517 §5), as JSON or as an object. Raises ``ConfigurationError`` if one key is
+        none."""
         try:
             parsed: Any = json.loads(document) if isinstance(document, str | bytes) else document
             keys: Any = parsed["keys"]
@@ -154,7 +157,8 @@ class KeySet:
         return len(self._keys)
 
     def add(self, key: "Key | PyJWK | Mapping[str, Any]") -> Key:
-        """Verify with this one, too, and sign with it if it can. Another of its name and algorithm is replaced."""
+        """Verify with this one, too, and sign with it if it can. Another of its name and algorithm is
+        replaced."""
         made = _key_of(key)
         same = (made.kid, made.algorithm)
         kept = self._keys
@@ -176,8 +180,9 @@ class KeySet:
         self.version += 1
 
     def candidates(self, kid: str | None, algorithm: str) -> list[Key]:
-        """The keys that a token of that header may have been signed with: the algorithm is the key's, whatever
-        the token says (RFC 8725 §3.1). Keys without a name may be any; so may all for a token that names none."""
+        """The keys that a token of that header may have been signed with: the algorithm is the key's,
+        whatever the token says (RFC 8725 §3.1). Keys without a name may be any; so may all for a token that
+        names none."""
         return [
             key
             for key in self._keys
@@ -197,8 +202,8 @@ class KeySet:
 
 
 def public_part(jwk: object) -> dict[str, Any]:
-    """A JWK of someone else's without what would be secret. Raises ``ConfigurationError`` for what is no JWK, and
-    for a shared secret, which is nothing that one publishes."""
+    """A JWK of someone else's without what would be secret. Raises ``ConfigurationError`` for what is no JWK,
+    and for a shared secret, which is nothing that one publishes."""
     if not isinstance(jwk, dict) or cast(dict[str, Any], jwk).get("kty") == "oct":
         raise ConfigurationError("jwk", "it is no public key")
     return {name: value for name, value in cast(dict[str, Any], jwk).items() if name not in _PRIVATE}
@@ -215,7 +220,11 @@ def _key_of(key: object) -> Key:
 
 
 def _strings(value: object) -> list[str]:
-    return [each for each in cast(list[object], value) if isinstance(each, str)] if isinstance(value, list | tuple) else []
+    return (
+        [each for each in cast(list[object], value) if isinstance(each, str)]
+        if isinstance(value, list | tuple)
+        else []
+    )
 
 
 def _thumbprint(jwk: Mapping[str, Any]) -> str:

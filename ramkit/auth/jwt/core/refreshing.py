@@ -1,12 +1,12 @@
 """What a refresh token is made of, and what of it is kept.
 
-A token is 16 bytes that are its family's own and 32 of itself, both random. The store knows the family by a hash
-of the former and the token by a hash of the latter; the family's name may be shown (it is the claim ``sid``), and
-who does not know the former cannot have the family taken for stolen.
+A token is 16 bytes that are its family's own and 32 of itself, both random. The store knows the family by a
+hash of the former and the token by a hash of the latter; the family's name may be shown (it is the claim
+``sid``), and who does not know the former cannot have the family taken for stolen.
 
-A successor is made from its predecessor and a nonce, by HMAC. The nonce is kept for a while, so that who presents the
-predecessor again, because two requests of one client ran at once, gets the same successor. Neither from the store
-alone nor from the predecessor alone can it be made.
+A successor is made from its predecessor and a nonce, by HMAC. The nonce is kept for a while, so that who
+presents the predecessor again, because two requests of one client ran at once, gets the same successor.
+Neither from the store alone nor from the predecessor alone can it be made.
 """
 
 import binascii

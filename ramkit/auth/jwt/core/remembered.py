@@ -1,6 +1,6 @@
 """Tokens that were verified, until they expire: what makes the second verification cost microseconds."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 __all__ = ["OVERHEAD", "Remembered", "Verified", "own"]
 
@@ -58,8 +58,8 @@ class Remembered:
 
 def own(value: Any) -> Any:
     """A copy of a JSON value that shares nothing with it that could change."""
-    if type(value) is list:
-        return [own(each) if isinstance(each, list | dict) else each for each in value]
-    if type(value) is dict:
-        return {name: own(each) if isinstance(each, list | dict) else each for name, each in value.items()}
+    if isinstance(value, list):
+        return [own(each) for each in cast(list[Any], value)]
+    if isinstance(value, dict):
+        return {name: own(each) for name, each in cast(dict[str, Any], value).items()}
     return value

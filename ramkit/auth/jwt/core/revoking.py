@@ -53,8 +53,9 @@ def _digest(kind: Kind, name: str) -> bytes:
 class RevocationList:
     """What a process knows of revocations: ``ramkit.kernel.log.Fold``.
 
-    ``version`` changes when anything was folded: a token found good stays so while it does not. A log that was
-    lost takes nothing with it: what is known stays known, and ``orphaned`` until it is in the new one, too.
+    ``version`` changes when anything was folded: a token found good stays so while it does not. A log that
+    was lost takes nothing with it: what is known stays known, and ``orphaned`` until it is in the new one,
+    too.
     """
 
     def __init__(self) -> None:
