@@ -169,7 +169,7 @@ class JWKSClient(LoopBound):
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ValueError("it is compressed")
             body = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._max_bytes:
                     raise ValueError(f"longer than {self._max_bytes} bytes")
