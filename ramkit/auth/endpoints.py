@@ -87,6 +87,16 @@ class TokenEndpoints:
                 return
             await reply(scope, receive, send)
 
+    async def start(self) -> None:
+        """Open what the services need now. For apps behind a Mount, which gets no lifespan."""
+        await self._tokens.start()
+        await self._refresh.start()
+
+    async def aclose(self) -> None:
+        """Close what the services hold open."""
+        await self._refresh.aclose()
+        await self._tokens.aclose()
+
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         action = self._actions.get(scope["path"].removeprefix(scope.get("root_path", "")))
         if action is None or scope["type"] != "http":

@@ -66,7 +66,11 @@ async def test_cookie(asgi_client):
         second = await client.post("/refresh", headers={"origin": "https://app.example"})
         assert second.status_code == 200
         old = first.cookies["__Host-refresh"]
-        for sent in ({}, {"cookie": f"refresh={old}"}, {"cookie": f"__Host-refresh={old}; __Host-refresh={old}"}):
+        for sent in (
+            {},
+            {"cookie": f"refresh={old}"},
+            {"cookie": f"__Host-refresh={old}; __Host-refresh={old}"},
+        ):
             client.cookies.clear()
             refused = await client.post("/refresh", headers={**ORIGIN, **sent}, json={"refresh_token": old})
             assert refused.status_code == 401
@@ -108,7 +112,13 @@ async def test_cookies_come_with_an_origin(asgi_client, headers, good):
         ({"json": "x"}, 400),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 400),
         ({"content": b"[" * 9000, "headers": {"content-type": "application/json"}}, 400),
-        ({"content": b"username=a&username=b", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 400),
+        (
+            {
+                "content": b"username=a&username=b",
+                "headers": {"content-type": "application/x-www-form-urlencoded"},
+            },
+            400,
+        ),
         ({"content": b"%ff=\xff&", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 400),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415),
         ({"json": {**GOOD, "x": "y" * 20_000}}, 413),

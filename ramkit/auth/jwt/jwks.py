@@ -76,7 +76,7 @@ class JWKSClient(LoopBound):
         self._theirs, self._client = client, client
         #: the keys as they were last seen; the same object for ever
         self.keys = KeySet()
-        self._document: list[Any] = []
+        self._document: list[object] = []
         self._etag: str | None = None
         #: monotonic: when to fetch anew, until when the keys may be used, when the last fetch began, when the
         #: next one may after a failure
@@ -184,7 +184,7 @@ class JWKSClient(LoopBound):
         listed = cast(dict[str, Any], parsed).get("keys") if isinstance(parsed, dict) else None
         if not isinstance(listed, list):
             raise ValueError("it is no JWK Set")
-        document = cast(list[Any], listed)
+        document = cast(list[object], listed)
         keys: list[Key] = []
         for each in document:
             try:

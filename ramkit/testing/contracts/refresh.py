@@ -13,6 +13,7 @@ The tests are coroutines: they need pytest-asyncio in auto mode, or a mark on th
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 from ramkit.auth.jwt.errors import InvalidRefreshToken
 from ramkit.auth.jwt.port import RefreshStore
@@ -69,7 +70,7 @@ class RefreshStoreContract:
             chain = [(await tokens.issue("ada")).token]
             for _ in range(5):
                 chain.append((await tokens.refresh(chain[-1])).token)
-            for old, successor in zip(chain, chain[1:], strict=False):
+            for old, successor in pairwise(chain):
                 assert (await tokens.refresh(old)).token == successor
             assert (await tokens.refresh(chain[-1])).token not in chain
 
@@ -80,14 +81,21 @@ class RefreshStoreContract:
             await self.elapse(GRACE + 60)
             await self.dies(tokens, first.token, second.token)
             other = await tokens.issue("ada")
-            assert await tokens.refresh(other.token)
+            await tokens.refresh(other.token)
 
     async def test_what_was_made_up_kills_nothing(self) -> None:
         async with self.opened() as tokens:
             first = await tokens.issue("ada")
-            for made_up in ("", "x", "A" * 64, "A" * 21 + first.token[21:], first.token + "A", first.token[:-1]):
+            for made_up in (
+                "",
+                "x",
+                "A" * 64,
+                "A" * 21 + first.token[21:],
+                first.token + "A",
+                first.token[:-1],
+            ):
                 await self.refused(tokens, made_up, reused=False)
-            assert await tokens.refresh(first.token)
+            await tokens.refresh(first.token)
 
     async def test_idle_and_absolute_lifetime(self) -> None:
         async with self.opened() as tokens:
@@ -119,9 +127,9 @@ class RefreshStoreContract:
             await other.revoke_subject("ada")
             for each in tokens:
                 await self.refused(one, each.token, reused=False)
-            assert await one.refresh(bob.token)
+            await one.refresh(bob.token)
             await self.elapse(1)
-            assert await one.refresh((await one.issue("ada")).token)
+            await one.refresh((await one.issue("ada")).token)
 
     async def dies(self, tokens: RefreshTokens, old: str, current: str) -> None:
         """An old token is presented: that is noticed, and the current one is dead, too."""
@@ -131,9 +139,6 @@ class RefreshStoreContract:
 
     async def refused(self, tokens: RefreshTokens, token: str, *, reused: bool) -> None:
         """Not refreshed, and for that reason."""
-        try:
-            await tokens.refresh(token)
-        except InvalidRefreshToken as error:
-            assert error.reused is reused, f"reused is {error.reused}"
-        else:
-            raise AssertionError("the token was good")
+        (seen,) = await asyncio.gather(tokens.refresh(token), return_exceptions=True)
+        assert isinstance(seen, InvalidRefreshToken), f"{seen!r} instead of a refusal"
+        assert seen.reused is reused, f"reused is {seen.reused}"

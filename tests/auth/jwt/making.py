@@ -22,7 +22,8 @@ def b64(data: bytes | str | dict[str, Any]) -> str:
 
 
 def forge(header: Any, payload: Any, secret: bytes = SECRET) -> str:
-    """A token with a good HS256 signature over whatever is in it; dicts become JSON, the rest stays as it is."""
+    """A token with a good HS256 signature over whatever is in it; dicts become JSON, the rest stays as it
+    is."""
     signed = f"{b64(header)}.{b64(payload)}"
     return f"{signed}.{b64(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
 

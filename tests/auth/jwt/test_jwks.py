@@ -14,7 +14,9 @@ class Issuer:
     """An issuer whose answers the test writes."""
 
     def __init__(self, *names: str) -> None:
-        self.keys = {name: Key.from_pem(private_pem(PRIVATE["ES256"]), algorithm="ES256", kid=name) for name in names}
+        self.keys = {
+            name: Key.from_pem(private_pem(PRIVATE["ES256"]), algorithm="ES256", kid=name) for name in names
+        }
         self.document = {"keys": [key.public() for key in self.keys.values()]}
         self.headers: dict[str, str] = {}
         self.answer = None
@@ -172,7 +174,17 @@ async def test_the_last_keys_serve_through_an_outage_up_to_a_bound(made, clock):
         httpx.Response(200, content=b" " * 600_000),
         httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"content-encoding": "br"}),
     ],
-    ids=["redirect", "not modified", "not found", "html", "list", "object", "no usable key", "long", "compressed"],
+    ids=[
+        "redirect",
+        "not modified",
+        "not found",
+        "html",
+        "list",
+        "object",
+        "no usable key",
+        "long",
+        "compressed",
+    ],
 )
 async def test_answers_that_are_none(answer, made, clock):
     issuer, seen = Issuer("a"), []
@@ -191,7 +203,8 @@ async def test_answers_that_are_none(answer, made, clock):
 async def test_a_malformed_key_takes_no_other_with_it(made, clock):
     issuer, seen = Issuer("a"), []
     issuer.document["keys"][:0] = [
-        {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"}, {"kty": "EC"}, 7, {"kty": "oct", "k": "A" * 43},
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"}, {"kty": "EC"}, 7,
+        {"kty": "oct", "k": "A" * 43},
         {"kty": "OKP", "crv": "X25519", "x": "A" * 43}, {"kty": "new"}, {"kty": "EC", "use": "enc"},
     ]  # fmt: skip
     service = made(issuer, observers=[seen.append])

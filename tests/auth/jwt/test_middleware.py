@@ -37,7 +37,10 @@ class TestWithAToken(MiddlewareContract):
 
         async def with_token(scope, receive, send):
             if "headers" in scope:
-                scope = {**scope, "headers": [*scope["headers"], (b"authorization", b"Bearer " + TOKEN.encode())]}
+                scope = {
+                    **scope,
+                    "headers": [*scope["headers"], (b"authorization", b"Bearer " + TOKEN.encode())],
+                }
             await inner(scope, receive, send)
 
         return with_token
@@ -79,7 +82,11 @@ async def test_nobody():
     assert (status, headers[b"www-authenticate"]) == (401, b"Bearer")
     assert headers[b"content-type"] == b"application/problem+json"
     assert said["status"] == 401
-    for other in ([(b"authorization", "Basic YTpi")], [(b"authorization", "")], [(b"cookie", f"token={TOKEN}")]):
+    for other in (
+        [(b"authorization", "Basic YTpi")],
+        [(b"authorization", "")],
+        [(b"cookie", f"token={TOKEN}")],
+    ):
         status, headers, _ = await ask(other, realm="shop")
         assert (status, headers[b"www-authenticate"]) == (401, b'Bearer realm="shop"')
     assert (await ask(query=b"access_token=" + TOKEN.encode()))[0] == 401
@@ -91,7 +98,9 @@ async def test_a_bad_token_is_refused_also_where_none_is_needed():
         for options in ({}, {"required": False}):
             status, headers, said = await ask([bearer(token)], **options)
             assert status == 401
-            assert headers[b"www-authenticate"].startswith(b'Bearer error="invalid_token", error_description="')
+            assert headers[b"www-authenticate"].startswith(
+                b'Bearer error="invalid_token", error_description="'
+            )
             assert "detail" in said
 
 
@@ -143,7 +152,8 @@ async def test_what_was_in_the_scope_counts_for_nothing():
         await whoami(scope, receive, send)
 
     await drive(BearerAuthMiddleware(app, verifier=SERVICE, required=False), scope)
-    assert not seen["user"].is_authenticated and seen["auth"].scopes == []
+    assert not seen["user"].is_authenticated
+    assert seen["auth"].scopes == []
     assert RequestContext.of(scope).principal is None
 
 
@@ -182,7 +192,9 @@ async def connect(scope, choose=None):
     async def app(scope, receive, send):
         seen.update(scope)
         await receive()
-        await send({"type": "websocket.accept", "subprotocol": choose} if choose else {"type": "websocket.accept"})
+        await send(
+            {"type": "websocket.accept", "subprotocol": choose} if choose else {"type": "websocket.accept"}
+        )
         await send({"type": "websocket.close", "code": 1000})
 
     lint = ASGILint(BearerAuthMiddleware(ASGILint(app), verifier=SERVICE))
@@ -194,7 +206,8 @@ async def connect(scope, choose=None):
 async def test_websocket_by_header():
     sent, seen = await connect(websocket(["chat"], [(b"authorization", f"Bearer {TOKEN}".encode())]), "chat")
     assert sent[0]["subprotocol"] == "chat"
-    assert seen["user"].identity == "ada" and seen["subprotocols"] == ["chat"]
+    assert seen["user"].identity == "ada"
+    assert seen["subprotocols"] == ["chat"]
 
 
 async def test_websocket_by_subprotocol():
@@ -260,12 +273,16 @@ async def test_the_cache_keeps_what_is_one_users_own(asgi_client):
     tokens = [SERVICE.sign({"sub": name}) for name in ("ada", "bob", "ada")]
     for outside in (True, False):
         app = Starlette(routes=[Route("/", me)])
-        both = [(CacheMiddleware, {"cache": Cache(), "default_ttl": 60}), (BearerAuthMiddleware, {"verifier": SERVICE})]
+        both = [
+            (CacheMiddleware, {"cache": Cache(), "default_ttl": 60}),
+            (BearerAuthMiddleware, {"verifier": SERVICE}),
+        ]
         for middleware, options in both if outside else reversed(both):
             app.add_middleware(middleware, **options)
         async with asgi_client(app) as client:
             seen = [
-                (await client.get("/", headers={"authorization": f"Bearer {token}"})).json()["me"] for token in tokens
+                (await client.get("/", headers={"authorization": f"Bearer {token}"})).json()["me"]
+                for token in tokens
             ]
         assert seen == ["ada", "bob", "ada"]
 

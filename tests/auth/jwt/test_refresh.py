@@ -2,7 +2,14 @@ import asyncio
 
 import pytest
 
-from ramkit.auth.jwt import InvalidRefreshToken, InvalidToken, JWTService, RefreshTokens, RefreshUse, Revocations
+from ramkit.auth.jwt import (
+    InvalidRefreshToken,
+    InvalidToken,
+    JWTService,
+    RefreshTokens,
+    RefreshUse,
+    Revocations,
+)
 from ramkit.auth.jwt.backends.memory import MemoryRefreshStore
 from ramkit.auth.jwt.backends.redis import RedisRefreshStore
 from ramkit.auth.jwt.core.refreshing import RefreshToken, new_nonce, new_token, read_token
@@ -94,7 +101,13 @@ async def test_nothing_in_redis_is_a_token(redis_url, redis_server):
     for token in (first.token, second.token):
         read = read_token(token)
         assert read is not None
-        for secret in (read.root, read.own, token.encode(), read.root.hex().encode(), read.own.hex().encode()):
+        for secret in (
+            read.root,
+            read.own,
+            token.encode(),
+            read.root.hex().encode(),
+            read.own.hex().encode(),
+        ):
             assert secret not in kept
 
 
@@ -105,14 +118,18 @@ def test_a_successor_takes_its_predecessor_and_the_nonce():
     assert RefreshToken(token.root, bytes(32)).successor(nonce) != successor
     assert successor.family == token.family
     assert read_token(successor.text) == successor
-    assert len(successor.text) == 64 and token.hash != successor.hash
+    assert len(successor.text) == 64
+    assert token.hash != successor.hash
 
 
 async def test_theft_revokes_the_access_tokens_too(clock):
     revocations, seen = Revocations(clock=clock), []
     service = hs256(revocations=revocations, clock=clock)
     tokens = RefreshTokens(
-        MemoryRefreshStore(clock=clock), grace=5, revocations=revocations, observers=[lambda e: seen.append(e.result)]
+        MemoryRefreshStore(clock=clock),
+        grace=5,
+        revocations=revocations,
+        observers=[lambda e: seen.append(e.result)],
     )
     first = await tokens.issue("ada")
     access = service.sign({"sub": "ada", "sid": first.family})
@@ -188,7 +205,8 @@ async def test_a_redis_that_hangs_is_unavailable(redis_url, redis_server):
 
 
 @pytest.mark.parametrize(
-    ("argument", "options"), [("idle", {"idle": 0}), ("idle", {"idle": 9, "absolute": 8}), ("grace", {"grace": -1})]
+    ("argument", "options"),
+    [("idle", {"idle": 0}), ("idle", {"idle": 9, "absolute": 8}), ("grace", {"grace": -1})],
 )
 def test_mistakes_name_their_argument(argument, options):
     with pytest.raises(ConfigurationError) as caught:

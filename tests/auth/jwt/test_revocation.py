@@ -20,7 +20,8 @@ def passes(service: JWTService, token: str) -> bool:
     try:
         return bool(service.verify(token))
     except InvalidToken as error:
-        assert "revoked" in error.reason
+        if "revoked" not in error.reason:
+            raise
         return False
 
 
@@ -28,7 +29,8 @@ async def test_one_token_by_its_jti(clock):
     revocations = Revocations(clock=clock)
     service = hs256(revocations=revocations, clock=clock)
     one, other = service.sign({"sub": "ada"}), service.sign({"sub": "ada"})
-    assert passes(service, one) and passes(service, other)
+    assert passes(service, one)
+    assert passes(service, other)
     await revocations.revoke_token(service.verify(one))
     assert not passes(service, one)  # although it was remembered
     assert passes(service, other)
@@ -84,10 +86,12 @@ def test_the_list_forgets_what_has_expired():
     for number in range(5000):
         folded.apply(number, message([revocation("jti", str(number), at=number, until=number + 100)]))
     assert len(folded) < 2 * 1024
-    assert folded.revokes({"jti": "4999"}) and folded.revokes({"jti": "4950"})
+    assert folded.revokes({"jti": "4999"})
+    assert folded.revokes({"jti": "4950"})
     copy = RevocationList()
     copy.reset(1, 1, folded.snapshot())
-    assert copy.revokes({"jti": "4950"}) and not copy.revokes({"jti": "x"})
+    assert copy.revokes({"jti": "4950"})
+    assert not copy.revokes({"jti": "x"})
     for damaged in (b"", b"\x02x", b"\x01", b"\x01\xc1"):
         copy.apply(2, damaged)
     assert copy.revokes({"jti": "4950"})
@@ -209,7 +213,8 @@ async def test_a_redis_that_evicts_is_refused(redis_url, redis_server):
 
 
 @pytest.mark.parametrize(
-    ("argument", "options"), [("lifetime", {"lifetime": 0}), ("outage", {"outage": 1}), ("outage", {"outage": "x"})]
+    ("argument", "options"),
+    [("lifetime", {"lifetime": 0}), ("outage", {"outage": 1}), ("outage", {"outage": "x"})],
 )
 def test_mistakes_name_their_argument(argument, options):
     with pytest.raises(ConfigurationError) as caught:

@@ -25,9 +25,9 @@ def test_signed(vector):
             service.verify(vector["token"])
     else:
         assert service.verify(vector["token"]) == claims
-        BEFORE_END = JWTService(keys=KeySet([vector["jwk"]]), clock=ManualClock(time=1_300_819_380))
+        later = JWTService(keys=KeySet([vector["jwk"]]), clock=ManualClock(time=1_300_819_380))
         with pytest.raises(InvalidToken, match="expired"):
-            BEFORE_END.verify(vector["token"])
+            later.verify(vector["token"])
     wrong = signature[:10] + ("A" if signature[10] != "A" else "B") + signature[11:]
     for token in (f"{head}.{payload}.{wrong}", f"{head}.{'A' + payload[1:]}.{signature}"):
         with pytest.raises(InvalidToken, match="signature is wrong"):
@@ -37,8 +37,14 @@ def test_signed(vector):
 @pytest.mark.parametrize("vector", VECTORS["unencoded"], ids=lambda each: each["name"])
 def test_unencoded_payloads_are_refused(vector):
     service = JWTService(keys=KeySet([VECTORS["unencoded_key"]]))
-    # "hello" as it stands is not even base64url; without b64 it is an ordinary token whose payload is no claims
-    why = "not base64url" if "safe" in vector["name"] else "critical extension" if "b64" in vector["name"] else "not JSON"
+    # "hello" as it stands is not even base64url; without b64 it is a token whose payload is no claims
+    why = (
+        "not base64url"
+        if "safe" in vector["name"]
+        else "critical extension"
+        if "b64" in vector["name"]
+        else "not JSON"
+    )
     with pytest.raises(InvalidToken, match=why):
         service.verify(vector["token"])
 

@@ -54,7 +54,7 @@ def _check_audience(said: Any, ours: frozenset[str]) -> None:
         if ours:
             raise Refused("The token is for no audience.")
         return
-    named = cast(list[Any], said) if isinstance(said, list) else [said]
+    named = cast(list[object], said) if isinstance(said, list) else [said]
     if not all(isinstance(each, str) for each in named):
         raise Malformed("The token's aud is no string.")
     if ours.isdisjoint(named):
@@ -68,4 +68,4 @@ def scopes_of(claims: dict[str, Any]) -> list[str]:
     words: Any = said.split() if isinstance(said, str) else said
     if not isinstance(words, list):
         return []
-    return [each for each in cast(list[Any], words) if isinstance(each, str)]
+    return [each for each in cast(list[object], words) if isinstance(each, str)]

@@ -21,7 +21,15 @@ ALGORITHMS: Final = (
 )  # fmt: skip
 
 #: What PyJWT and cryptography raise on keys that are none.
-_BAD_KEY = (PyJWTError, UnsupportedAlgorithm, NotImplementedError, ValueError, TypeError, KeyError, AttributeError)
+_BAD_KEY = (
+    PyJWTError,
+    UnsupportedAlgorithm,
+    NotImplementedError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 #: RFC 7638 §3.2: the members that a thumbprint is made of
 _THUMBPRINT = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}

@@ -59,7 +59,7 @@ class Remembered:
 def own(value: Any) -> Any:
     """A copy of a JSON value that shares nothing with it that could change."""
     if isinstance(value, list):
-        return [own(each) for each in cast(list[Any], value)]
+        return [own(each) for each in cast(list[object], value)]
     if isinstance(value, dict):
         return {name: own(each) for name, each in cast(dict[str, Any], value).items()}
     return value
