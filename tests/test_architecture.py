@@ -42,7 +42,7 @@ FRAMEWORKS = {"dependencies.py": {"fastapi"}}
 #: what a part of a room may import: parts of its own room, the kernel beside, and libraries
 PARTS = {
     "policy": (set[str](), set[str]()),
-    "errors": (set[str](), set[str]()),
+    "errors": (set[str](), {"starlette"}),  # for HTTPException: a handler may let them through
     "events": (set[str](), set[str]()),
     "core": ({"policy", "core"}, LIBRARIES),
     "port": ({"policy", "core"}, set[str]()),

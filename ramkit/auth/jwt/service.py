@@ -64,18 +64,16 @@ class JWTService:
         self._typ = "at+jwt" if profile == "at+jwt" else "JWT"
         self._issuer, self._audience = names_of("issuer", issuer), names_of("audience", audience)
         self.expires_in = check_seconds("expires_in", expires_in)
-        if max_bytes < 1:
-            raise ConfigurationError("max_bytes", f"{max_bytes!r} is no number of bytes")
-        if remember < 0:
-            raise ConfigurationError("remember", f"{remember!r} is no number of bytes")
+        for name, value, least in (("max_bytes", max_bytes, 1), ("remember", remember, 0)):
+            if value < least:
+                raise ConfigurationError(name, f"{value!r} is no number of bytes")
         if revocations is not None and expires_in > revocations.lifetime:
             raise ConfigurationError("expires_in", "longer than the revocations' lifetime")
         self._max_bytes, self._revocations = max_bytes, revocations
         self._remembered = Remembered(remember)
         self._known = self._remembered.get
         # With revocations all processes go by one clock: "issued before" must mean the same to each.
-        system: Clock = clock if clock is not None else SystemClock()
-        self._now = system.time if revocations is None else revocations.now
+        self._now = (clock or SystemClock()).time if revocations is None else revocations.now
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """A token with these claims, and ``iss``, ``aud``, ``iat``, ``exp`` and ``jti`` where they bring
