@@ -71,7 +71,6 @@ class JWTService:
             raise ConfigurationError("expires_in", "longer than the revocations' lifetime")
         self._max_bytes, self._revocations = max_bytes, revocations
         self._remembered = Remembered(remember)
-        self._known = self._remembered.get
         # With revocations all processes go by one clock: "issued before" must mean the same to each.
         self._now = (clock or SystemClock()).time if revocations is None else revocations.now
 
@@ -102,7 +101,7 @@ class JWTService:
         ``Unavailable`` where keys or revocations are not known; ``authenticate`` waits for those."""
         if self._remote is not None:
             self._remote.look()
-        known = self._known(token)
+        known = self._remembered.get(token)
         if (
             known is not None
             and known.version == self.keys.version
