@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import cache, gateway
+from benchmarks import auth, cache, gateway
 
-ROOMS = ["cache", "gateway"]
+ROOMS = ["cache", "gateway", "auth"]
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         cache.main(options.redis, quick=options.quick)
     if "gateway" in rooms:
         gateway.run(quick=options.quick)
+    if "auth" in rooms:
+        auth.run(quick=options.quick)
 
 
 if __name__ == "__main__":

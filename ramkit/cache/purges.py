@@ -7,8 +7,8 @@ from typing import Any
 
 from ramkit.cache.core import purging
 from ramkit.cache.errors import PurgeUnconfirmed
-from ramkit.cache.port import Log
 from ramkit.kernel.errors import Unavailable
+from ramkit.kernel.log import Log
 
 __all__ = ["Purges"]
 

@@ -8,6 +8,7 @@ await redis.execute("SET", b"page", b"…", "EX", 60)
 from ramkit.redis.client import Redis
 from ramkit.redis.errors import RedisRefused, RedisUnavailable
 from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.eviction import refuse_eviction
 from ramkit.redis.leases import Lease, Leases
 from ramkit.redis.log import Fold, Log
 from ramkit.redis.script import Script
@@ -23,4 +24,5 @@ __all__ = [
     "RedisRefused",
     "RedisUnavailable",
     "Script",
+    "refuse_eviction",
 ]

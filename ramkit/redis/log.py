@@ -53,7 +53,7 @@ def _epoch(id_: bytes) -> int:
 
 
 class Log:
-    """The log ``name``, folded into ``fold``. It fulfils ``Log`` of ramkit/cache/port.py.
+    """The log ``name``, folded into ``fold``. It fulfils ``Log`` of ramkit/kernel/log.py.
 
     ``bound``: seconds without news after which ``current`` is False; ``keep``: messages after which a
     process that folded them writes a snapshot and trims what it covers.

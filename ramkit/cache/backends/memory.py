@@ -1,16 +1,14 @@
 """Entries in the process's own memory: the store of one process, and the inner tier of many."""
 
-import math
-import secrets
 from typing import Final
 
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.core.sieve import Sieve
-from ramkit.cache.port import Fold
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.log import Fold, LocalLog
 
-__all__ = ["LocalLease", "LocalLeases", "LocalLog", "MemoryStore"]
+__all__ = ["LocalLease", "LocalLeases", "MemoryStore"]
 
 #: No entry takes more than this part of the bound: it would drive out too many others.
 _SHARE: Final = 8
@@ -82,36 +80,6 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """Nothing was opened; entries stay."""
-
-
-class LocalLog:
-    """A log that only this process reads: 1, 2, 3, … under a random incarnation, always current."""
-
-    def __init__(self, fold: Fold, clock: Clock) -> None:
-        self._fold, self.clock = fold, clock
-        self._monotonic = clock.monotonic
-        self.until = math.inf
-        self.offset = clock.time() - clock.monotonic()
-        self.incarnation = secrets.randbits(52) + 1
-        self.epoch = 0
-        fold.reset(self.incarnation, 0, None)
-
-    def current(self) -> bool:
-        return True
-
-    def now(self) -> float:
-        return self._monotonic() + self.offset
-
-    async def append(self, message: bytes, *, replicas: int = 0) -> tuple[int, int]:  # noqa: ARG002  # none could outlive it: the entries end with this log
-        self.epoch += 1
-        self._fold.apply(self.epoch, message)
-        return self.incarnation, self.epoch
-
-    async def catch_up(self) -> None:
-        """All that there is, is folded."""
-
-    async def start(self) -> None:
-        """There is nothing to follow."""
 
 
 class LocalLeases:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ramkit.cache.core.entry import Entry, decode, encode
-from ramkit.cache.port import Fold
 from ramkit.kernel.clock import Clock
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.log import Fold
 from ramkit.kernel.observers import Observer
 from ramkit.redis import Leases, Log, Redis
 

@@ -2,8 +2,9 @@
 
 from ramkit.cache.backends.memory import MemoryStore
 from ramkit.cache.core.entry import Entry
-from ramkit.cache.port import Fold, Leases, Log, Store
+from ramkit.cache.port import Leases, Store
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.log import Fold, Log
 
 __all__ = ["TieredStore"]
 

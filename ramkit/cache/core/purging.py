@@ -173,7 +173,7 @@ class _Watch:
 
 
 class PurgeTable:
-    """What a process knows of purges: ``ramkit.cache.port.Fold``. About 2 MB, never more than 4.
+    """What a process knows of purges: ``ramkit.kernel.log.Fold``. About 2 MB, never more than 4.
 
     ``version`` changes whenever anything was folded: an entry found valid stays so while it does not.
     """

@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 
 from ramkit.cache.core.entry import encode
 from ramkit.cache.core.purging import Verdict, message, slot
-from ramkit.cache.port import Log
 from ramkit.kernel.errors import Unavailable
+from ramkit.kernel.log import Log
 from ramkit.testing.contracts.store import (
     BOUND,
     Opened,

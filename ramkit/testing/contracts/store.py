@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 
 from ramkit.cache.core.entry import BY_RULE, SHARED, Entry, encode
 from ramkit.cache.core.purging import PurgeTable
-from ramkit.cache.port import Leases, Log, Store
+from ramkit.cache.port import Leases, Store
+from ramkit.kernel.log import Log
 
 __all__ = ["BOUND", "Opened", "Recorder", "StoreContract", "body_of", "eventually", "make_entry"]
 
