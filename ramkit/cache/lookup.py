@@ -32,7 +32,7 @@ class Found(NamedTuple):
 async def select(cache: Cache, target: Target, headers: RawHeaders, floor: Floor | None) -> Found:
     """What is stored for this request (RFC 9111 §4)."""
     found = await _at(cache, target.key, target, headers, floor)
-    if found.entry is None and target.query:
+    if found.entry is None and target.query and target.searchable:
         other = await _by_search(cache, target, headers, floor)
         if other is not None:
             return other

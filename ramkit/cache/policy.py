@@ -94,6 +94,11 @@ class Rule:
         """Whether anything is stored because of this rule that does not say itself for how long."""
         return bool(self.ttl or self.heuristic or self.negative_ttl)
 
+    @property
+    def counts_all_of_query(self) -> bool:
+        """Whether no part of a query is left out of the key."""
+        return self.query_select is None and not self.query_ignore
+
     def matches(self, path: str) -> bool:
         """Whether this rule is about that decoded path. None is about one with dot segments: clients resolve
         them (RFC 3986 §5.2.4), and for whoever does so later it is another path."""

@@ -236,7 +236,7 @@ class Recorder:
         if negotiated and language and b"accept-language" in vary:
             await link(self._cache, entry, language_alias(target.key, vary, headers, language), to=key)
         spoken = b", ".join(self.facts.listed.get(b"no-vary-search", ()))
-        if parse(spoken) != Search():
+        if target.searchable and parse(spoken) != Search():
             await link(self._cache, entry, target.search_alias(spoken), to=target.key)
             known = await self._cache.find(target.searches, None)
             await self._remember(target.searches, spoken, entry, known)

@@ -354,6 +354,13 @@ async def test_queries_that_are_told_to_be_the_same_are():
     assert (await site.ask("/a?y=2&x=1", host="other.test")).x_cache == "MISS"
 
 
+async def test_queries_are_compared_up_to_a_length():
+    site = Site(headers=searching('params=("utm")'))
+    for length, x_cache in ((4000, "HIT"), (4097, "MISS")):
+        await site.ask(f"/a?x={'1' * (length - 8)}&utm=1")
+        assert (await site.ask(f"/a?x={'1' * (length - 8)}&utm=2")).x_cache == x_cache
+
+
 async def test_no_vary_search_and_vary_count_both():
     site = Site(headers=searching("params", ("vary", "x-a")))
     await site.ask("/a?1", headers={"x-a": "1"})

@@ -105,6 +105,16 @@ def test_a_guess_where_the_rule_wants_one():
     assert heuristic_lifetime(200, facts(last_modified=DATE, date=YESTERDAY), NOW, 0.1) == 0
 
 
+def test_a_uri_that_is_too_long_says_nothing_of_those_that_share_its_key():
+    for rule in (
+        Rule("*", negative_ttl=5, query_ignore=["x"]),
+        Rule("*", negative_ttl=5, query_select=["y"]),
+    ):
+        assert judged(rule, 414) == judged(rule, 414, cache_control="max-age=60") == Refused("status")
+        assert judged(rule, 404).fresh == 5
+    assert judged(Rule("*", negative_ttl=5), 414).fresh == 5
+
+
 def test_errors_are_kept_by_rule():
     rule = Rule("*", ttl=100, negative_ttl=5, stale_while_revalidate=7, stale_if_error=7)
     assert judged(rule, 404) == Storable(5, 5, 5, 0, BY_RULE | SILENT)

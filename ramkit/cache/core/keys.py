@@ -24,6 +24,8 @@ __all__ = [
 
 #: Fields that Vary may name.
 _VARY = 64
+#: Bytes of a query.
+_LONGEST_QUERY = 4096
 _DEFAULT_PORT = {"http": b":80", "https": b":443"}
 
 
@@ -45,6 +47,11 @@ class Target:
         raw: bytes = scope.get("raw_path") or b""
         self._paths = raw.partition(b"?")[0], _bytes(self.path), _bytes(scope.get("root_path", ""))
         self.key = primary(self.scheme, self.host, self._paths, selected)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether No-Vary-Search looks at its query: to compare long ones takes a while."""
+        return len(self.query) <= _LONGEST_QUERY
 
     @property
     def searches(self) -> bytes:

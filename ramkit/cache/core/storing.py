@@ -96,6 +96,8 @@ def judge(request: Request, status: int, facts: Facts, *, now: float, delay: flo
 
 
 def _refusal(request: Request, status: int, facts: Facts) -> str | None:
+    if status == 414 and request.rule is not None and not request.rule.counts_all_of_query:
+        return "status"  # RFC 9110 §15.5.15: about a URI of which only a part is in the key
     rule = request.rule
     if request.no_store or _forbidden(status, facts):  # §5.2.1.5
         return "no-store"
