@@ -71,6 +71,11 @@ class Redis:
         return self._settings.deadline
 
     @property
+    def clustered(self) -> bool:
+        """Whether the keys of one script must share a slot."""
+        return self._source.clustered
+
+    @property
     def available(self) -> bool:
         """Whether a call now would go out: the breaker is closed, or ready to try."""
         target = self._target
@@ -108,8 +113,8 @@ class Redis:
         ``replicas``: how many must have it too; it then runs on a connection of its own, followed by
         WAIT. RedisUnavailable when fewer confirm within the deadline: it was carried out nevertheless.
         """
-        if script.vector and len(keys) != 1:
-            raise TypeError(f"{script} takes one key a call")
+        if script.vector and not keys:
+            raise TypeError(f"{script} takes a key, or several, a call")
         packed = [arg if type(arg) is bytes else encode(arg) for arg in args]
         loop = asyncio.get_running_loop()
         if replicas:
