@@ -19,13 +19,14 @@ class ConcurrencyLimitMiddleware:
     """At most ``limit`` requests in flight in this process; further ones wait their turn, or get 503.
 
     ``queue``: how many may wait, ``timeout``: seconds each may. First come, first served, as in HAProxy
-    (``maxconn``, ``timeout queue``): nobody overtakes, and nobody waits longer than the timeout. A request is in
-    flight until the app is done with it, so a streaming response counts until it ends. ``exempt``: paths, or a
-    function of the scope, that are neither counted nor held up, such as health checks. ``websockets``: True counts
-    them, for as long as they are open. ``retry_after``: seconds that who was refused is told to wait.
+    (``maxconn``, ``timeout queue``): nobody overtakes, and nobody waits longer than the timeout. A request
+    is in flight until the app is done with it, so a streaming response counts until it ends. ``exempt``:
+    paths, or a function of the scope, that are neither counted nor held up, such as health checks.
+    ``websockets``: True counts them, for as long as they are open. ``retry_after``: seconds that who was
+    refused is told to wait.
 
-    A client that leaves while it waits gives up its place; one whose body is still on its way is noticed when its turn
-    comes.
+    A client that leaves while it waits gives up its place; one whose body is still on its way is noticed
+    when its turn comes.
     """
 
     def __init__(

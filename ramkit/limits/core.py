@@ -1,9 +1,11 @@
-"""The generic cell rate algorithm (ITU-T I.371, virtual scheduling) in integer microseconds. No I/O, no clock.
+"""The generic cell rate algorithm (ITU-T I.371, virtual scheduling) in integer microseconds. No I/O, no
+clock.
 
 Of each key one number is kept, its theoretical arrival time (TAT): when all that it has used will be earned
-again. What lies between now and then is its *backlog*. A request of cost ``c`` is admitted if backlog + c ×
-interval does not exceed the limit, quota × interval; it then moves the TAT by c × interval. A refused one moves
-nothing. So a key that was idle has ``quota`` units at once, and in any time ``t`` no more than quota + t ÷ interval.
+again. What lies between now and then is its *backlog*. A request of cost ``c`` is admitted if backlog + c *
+interval does not exceed the limit, quota * interval; it then moves the TAT by c * interval. A refused one
+moves nothing. So a key that was idle has ``quota`` units at once, and in any time ``t`` no more than quota
++ t / interval.
 """
 
 import math
@@ -28,9 +30,9 @@ class Decision(NamedTuple):
     """What one policy says of one request.
 
     ``remaining``: whole units that could be used now, after this decision. ``retry_after``: seconds, to the
-    microsecond, after which the same request is admitted if nothing else comes; 0 if it was, ``inf`` if it costs
-    more than the quota. ``reset``: seconds after which the whole quota is there again. ``source``: ``store``; or, when
-    that did not answer, what the policy said for it: ``local``, ``open`` or ``closed``.
+    microsecond, after which the same request is admitted if nothing else comes; 0 if it was, ``inf`` if it
+    costs more than the quota. ``reset``: seconds after which the whole quota is there again. ``source``:
+    ``store``; or, when that did not answer, what the policy said for it: ``local``, ``open`` or ``closed``.
     """
 
     policy: Policy
@@ -61,10 +63,10 @@ def decided(
 ) -> Decision:
     """``backlog``: before the request; ``charged``: it was added, since no policy of the request refused."""
     _, increment, limit = charge
-    after = backlog + increment
+    after, allowed, wait = backlog + increment, True, 0.0
     if after > limit:
+        allowed = False
         wait = math.inf if increment > limit else (after - limit) / _SECOND
-        return Decision(policy, False, (limit - backlog) // interval, wait, backlog / _SECOND, source)  # noqa: FBT003 - a tuple's field
     if not charged:
         after = backlog
-    return Decision(policy, True, (limit - after) // interval, 0.0, after / _SECOND, source)  # noqa: FBT003 - a tuple's field
+    return Decision(policy, allowed, (limit - after) // interval, wait, after / _SECOND, source)

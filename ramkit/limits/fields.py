@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from ramkit.kernel.asgi import RawHeaders
 from ramkit.kernel.replies import Reply, problem
@@ -16,13 +17,13 @@ _SECOND = 1_000_000
 
 
 def fields(decisions: Sequence[Decision], *, legacy: bool) -> RawHeaders:
-    """``RateLimit-Policy`` and ``RateLimit``, each a list with an item for each policy; what only observers are told
-    (``dry_run``), and what was not looked at because the store was away, is left out.
+    """``RateLimit-Policy`` and ``RateLimit``, each a list with an item for each policy; what only observers
+    are told (``dry_run``), and what was not looked at because the store was away, is left out.
 
-    ``q`` is the quota, ``w`` the seconds in which it is earned, ``r`` what is left of it; ``t`` the seconds until all of
-    it is there again, or, of a policy that refused, until it admits such a request: the draft wants
-    Retry-After not to be earlier than ``t``. ``legacy``: X-RateLimit-Limit, -Remaining and -Reset (seconds from now)
-    of the policy that has least left, as well.
+    ``q`` is the quota, ``w`` the seconds in which it is earned, ``r`` what is left of it; ``t`` the seconds
+    until all of it is there again, or, of a policy that refused, until it admits such a request: the draft
+    wants Retry-After not to be earlier than ``t``. ``legacy``: X-RateLimit-Limit, -Remaining and -Reset
+    (seconds from now) of the policy that has least left, as well.
     """
     told = [each for each in decisions if not each.policy.dry_run and each.source in ("store", "local")]
     if not told:
@@ -49,7 +50,7 @@ def refusal(decisions: Sequence[Decision], *, legacy: bool) -> Reply:
     if any(each.retry_after == math.inf for each in refused):
         detail = "This request costs more than is admitted at once."
     headers = [*fields(decisions, legacy=legacy), (b"retry-after", b"%d" % wait)]
-    members = {"violated-policies": [each.policy.name for each in refused]}
+    members: dict[str, Any] = {"violated-policies": [each.policy.name for each in refused]}
     return problem(429, type=_QUOTA_EXCEEDED, detail=detail, headers=headers, **members)
 
 

@@ -18,8 +18,8 @@ __all__ = ["ByClient", "by_client", "by_header", "by_principal", "by_route", "di
 class ByClient:
     """The client's address; one key for all clients whose address is not known.
 
-    ``proxies``: whom to believe about it, nobody by default. ``ipv6_prefix``: IPv6 clients are told apart by their
-    network of that many bits: whoever has one address there has 2^64 of them.
+    ``proxies``: whom to believe about it, nobody by default. ``ipv6_prefix``: IPv6 clients are told apart
+    by their network of that many bits: whoever has one address there has 2^64 of them.
     """
 
     __slots__ = ("_address", "_shift")
@@ -40,8 +40,8 @@ by_client = ByClient()
 
 
 def by_principal(otherwise: Key = by_client) -> Key:
-    """Who is logged in, by what authenticated them outside of this middleware: the request context's principal, or
-    Starlette's ``scope["user"]``. ``otherwise``: the key of those who are not logged in."""
+    """Who is logged in, by what authenticated them outside of this middleware: the request context's
+    principal, or Starlette's ``scope["user"]``. ``otherwise``: the key of those who are not logged in."""
 
     def key(scope: Scope) -> Any:
         name = _name_of(scope)
@@ -54,7 +54,8 @@ def by_header(name: str, otherwise: Key = by_client) -> Key:
     """A header's value, such as an API key; all of them, if it comes more than once. ``otherwise``: the
     key of requests that lack it.
 
-    Clients choose what they send: it limits nobody unless something checks the value. Give addresses a policy, too.
+    Clients choose what they send: it limits nobody unless something checks the value. Give addresses a
+    policy, too.
     """
     if not name or not name.isascii():
         raise ConfigurationError("name", f"{name!r} is no header")

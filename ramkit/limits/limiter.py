@@ -1,7 +1,7 @@
 """Limits outside of HTTP, and what the middleware asks."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError, Unavailable
@@ -28,9 +28,10 @@ class Limiter:
     """Decides by policies, wherever it is asked.
 
     ``store``: ``"memory://"``, a Redis URL, a ``LimitStore``, or another ``Limiter`` whose store is shared.
-    ``policies``: those that ``check`` knows by name. ``prefix`` begins all keys in Redis. ``processes``: how many
-    share the limits; while the store does not answer, each admits that part of the rate under ``on_failure="local"``,
-    beginning with an unused quota. Works on any loop; ``aclose`` closes the store that it made.
+    ``policies``: those that ``check`` knows by name. ``prefix`` begins all keys in Redis. ``processes``:
+    how many share the limits; while the store does not answer, each admits that part of the rate under
+    ``on_failure="local"``, beginning with an unused quota. Works on any loop; ``aclose`` closes the store
+    that it made.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Limiter:
             await self.store.aclose()
 
     async def check(self, policy: str | Policy, key: str | bytes | None, *, cost: int = 1) -> Decision:
-        """Take ``cost`` units of a key, if they are there; with 0 only look. The decision of a ``dry_run`` policy says
-        what it would have been. Raises ``LimitUnavailable`` (503) as the policy has it."""
+        """Take ``cost`` units of a key, if they are there; with 0 only look. The decision of a ``dry_run``
+        policy says what it would have been. Raises ``LimitUnavailable`` (503) as the policy has it."""
         if isinstance(policy, str):
             known = self.policies.get(policy)
             if known is None:
@@ -86,8 +87,8 @@ class Limiter:
         return decision
 
     async def decide(self, asked: Sequence[Asked]) -> Sequence[Decision]:
-        """All of them in one round trip, all or nothing: if one refuses, none is charged. Those of ``dry_run``
-        policies are each decided for itself."""
+        """All of them in one round trip, all or nothing: if one refuses, none is charged. Those of
+        ``dry_run`` policies are each decided for itself."""
         groups = _grouped(asked)
         charges = [[_charge(each) for each in group] for group in groups]
         try:
@@ -108,16 +109,28 @@ class Limiter:
         decisions: list[Decision] = []
         local: list[Sequence[Asked]] = []
         for group in groups:
-            if any(each.policy.on_failure == "closed" for each in group):
-                decisions += [Decision(each.policy, False, 0, 1.0, 0.0, "closed") for each in group]  # noqa: FBT003 - a tuple's field
-                continue
-            for policy, _, _ in group:
-                if policy.on_failure == "open":
-                    decisions.append(Decision(policy, True, policy.quota, 0.0, 0.0, "open"))  # noqa: FBT003 - a tuple's field
-            local.append([each for each in group if each.policy.on_failure == "local"])
+            closed = any(each.policy.on_failure == "closed" for each in group)
+            if not closed:
+                local.append([each for each in group if each.policy.on_failure == "local"])
+            decisions += [
+                _undecided(each.policy, closed=closed)
+                for each in group
+                if closed or each.policy.on_failure == "open"
+            ]
         charges = [[_charge(each, self._processes) for each in group] for group in local]
         backlogs = await self._local.take(charges)
         return decisions + _decisions(local, charges, backlogs, self._processes)
+
+
+def _undecided(policy: Policy, *, closed: bool) -> Decision:
+    return Decision(
+        policy,
+        allowed=not closed,
+        remaining=0 if closed else policy.quota,
+        retry_after=1.0 if closed else 0.0,
+        reset=0.0,
+        source="closed" if closed else "open",
+    )
 
 
 def passes(decisions: Iterable[Decision]) -> bool:
@@ -156,13 +169,14 @@ def _decisions(
         charged = all(map(admits, before, taken))
         for (policy, _, _), charge, backlog in zip(group, taken, before, strict=True):
             interval = policy.interval * (share or 1)
-            source = "local" if share else "store"
+            source: Literal["store", "local"] = "local" if share else "store"
             found.append(decided(policy, charge, backlog, interval, source, charged=charged))
     return found
 
 
 def _event(decision: Decision) -> RateLimitDecision:
     policy, allowed, _, _, _, source = decision
+    result: str
     if source in ("open", "closed"):
         result = source
     elif allowed:

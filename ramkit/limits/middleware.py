@@ -27,11 +27,13 @@ class RateLimitMiddleware:
     """Refuses what exceeds one of the policies: 429 with Retry-After.
 
     ``store``: ``"memory://"``, a Redis URL, a ``LimitStore``, or a ``Limiter`` that is used elsewhere, too.
-    ``exempt``: paths, or a function of the scope, that no policy is about. ``legacy_headers``: X-RateLimit-* besides the
-    draft's fields. ``processes``, ``prefix``, ``clock`` and ``observers`` as for ``Limiter``.
+    ``exempt``: paths, or a function of the scope, that no policy is about. ``legacy_headers``:
+    X-RateLimit-* besides the draft's fields. ``processes``, ``prefix``, ``clock`` and ``observers`` as for
+    ``Limiter``.
 
-    A WebSocket's handshake counts as a request, and is refused before it is accepted. A message that exceeds a policy with
-    ``on="message"`` does not reach the app: both sides see the connection closed with 1008.
+    A WebSocket's handshake counts as a request, and is refused before it is accepted. A message that
+    exceeds a policy with ``on="message"`` does not reach the app: both sides see the connection closed with
+    1008.
     """
 
     def __init__(

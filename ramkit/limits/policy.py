@@ -11,7 +11,7 @@ from ramkit.kernel.errors import ConfigurationError
 __all__ = ["Cost", "Exempt", "Key", "Policy", "exemption"]
 
 #: Whose limit it is, by the request; None is one limit for all of whom nothing is known.
-Key: TypeAlias = Callable[[Scope], str | bytes | None | Awaitable[str | bytes | None]]
+Key: TypeAlias = Callable[[Scope], str | bytes | Awaitable[str | bytes | None] | None]
 #: What a request costs, in the units of the rate.
 Cost: TypeAlias = Callable[[Scope], int | Awaitable[int]]
 #: Decoded paths, in which ``*`` stands for any run of characters, or a function of the request.
@@ -37,15 +37,17 @@ class Policy:
     """A rate for each key, and how much of it may come at once.
 
     ``name`` is told to clients and part of the keys in the store: letters, digits, ``_``, ``.``, ``-``.
-    ``rate``: ``"100/s"``, ``"10/minute"``, ``"1000/h"``, ``"100/10s"``, or as one says it for HAProxy, ``"more than
-    100 in 10 s"``; a million a second at most. One unit is earned each period / count, rounded up to a whole
-    microsecond. ``burst``: how many a client that was idle has at once; by default the rate's count.
+    ``rate``: ``"100/s"``, ``"10/minute"``, ``"1000/h"``, ``"100/10s"``, or as one says it for HAProxy,
+    ``"more than 100 in 10 s"``; a million a second at most. One unit is earned each period / count, rounded
+    up to a whole microsecond. ``burst``: how many a client that was idle has at once; by default the rate's
+    count.
 
-    ``key``: whose limit it is, a function of the scope, plain or async; by default ``by_client``. ``cost``: units a
-    request, a number or a function of the scope; 0 is free. ``on="message"`` counts what a WebSocket receives
-    instead of requests and handshakes. ``on_failure``: what counts while the store does not answer: ``local``, a limit
-    in each process; ``open``, no limit; ``closed``, 503. ``dry_run`` counts and tells observers, and refuses
-    nobody. ``exempt``: paths, or a function of the scope, that this policy is not about.
+    ``key``: whose limit it is, a function of the scope, plain or async; by default ``by_client``. ``cost``:
+    units a request, a number or a function of the scope; 0 is free. ``on="message"`` counts what a
+    WebSocket receives instead of requests and handshakes. ``on_failure``: what counts while the store does
+    not answer: ``local``, a limit in each process; ``open``, no limit; ``closed``, 503. ``dry_run`` counts
+    and tells observers, and refuses nobody. ``exempt``: paths, or a function of the scope, that this policy
+    is not about.
     """
 
     name: str

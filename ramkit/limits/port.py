@@ -16,9 +16,9 @@ class LimitStore(Protocol):
         before, in µs (0 for a key that is not known; never more than its charge's limit).
 
         A group's charges are made if and only if all of them fit (``core.admits``). No key is twice in one
-        call. Two calls never see the same backlog unless the first changed nothing. What was charged is kept
-        until it is earned again, then forgotten. A store that is bounded forgets keys that are idle first, then
-        those that will be soonest. Raises ``kernel.errors.Unavailable``, in time.
+        call. Two calls never see the same backlog unless the first changed nothing. What was charged is
+        kept until it is earned again, then forgotten. A store that is bounded forgets keys that are idle
+        first, then those that will be soonest. Raises ``kernel.errors.Unavailable``, in time.
         """
         ...
 

@@ -10,10 +10,11 @@ __all__ = ["Script"]
 class Script:
     """A Lua script: called by its SHA, sent whole when the server does not have it.
 
-    A ``vector`` script takes one key and a fixed number of arguments a call, or finds in the arguments how many
-    there are. The calls of one turn go as one: all keys in KEYS, the arguments of the first, then of the second, in
-    ARGV; it returns a list of one reply a call. An element may be an error reply (``redis.error_reply``), which fails its own
-    call only; an error of the script itself fails all calls that went with it.
+    A ``vector`` script takes one key and a fixed number of arguments a call, or finds in the arguments how
+    many there are. The calls of one turn go as one: all keys in KEYS, the arguments of the first, then of
+    the second, in ARGV; it returns a list of one reply a call. An element may be an error reply
+    (``redis.error_reply``), which fails its own call only; an error of the script itself fails all calls
+    that went with it.
     """
 
     __slots__ = ("name", "sha", "source", "vector")

@@ -192,8 +192,8 @@ class HAProxy:
 
 @given(limit=st.integers(1, 50), gaps=st.lists(st.integers(0, 3_000_000), max_size=200))
 def test_it_admits_all_that_haproxy_does(limit, gaps):
-    """GCRA has no periods to wait for, and what it refuses does not count, so it may admit more than HAProxy, but
-    whom HAProxy lets through never meets a refusal."""
+    """GCRA has no periods to wait for, and what it refuses does not count, so it may admit more than
+    HAProxy, but whom HAProxy lets through never meets a refusal."""
     policy = Policy("p", f"more than {limit} in 10 s")
     ours, haproxy, now = Gcra(policy), HAProxy(limit, limit * policy.interval), 0
     for gap in gaps:

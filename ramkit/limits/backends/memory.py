@@ -15,9 +15,9 @@ _SECOND = 1_000_000
 class MemoryStore:
     """Keeps at most ``max_entries`` keys, about 250 bytes each.
 
-    When there are more, those that are idle go first, then the one that will be idle soonest: it is owed least. So a
-    flood of new keys forgets a client that is limited only when all others have more of it to wait
-    for. Bound to no event loop.
+    When there are more, those that are idle go first, then the one that will be idle soonest: it is owed
+    least. So a flood of new keys forgets a client that is limited only when all others have more of it to
+    wait for. Bound to no event loop.
     """
 
     def __init__(self, max_entries: int = 65_536, *, clock: Clock | None = None) -> None:

@@ -24,9 +24,9 @@ class RedisStore:
     ``ramkit.redis.Redis`` that others use, too (then ``deadline``, ``clock`` and ``observers`` are its own).
     ``prefix`` begins all keys. ``deadline``: seconds that a Redis that hangs costs, once a cool-down.
 
-    On a cluster the keys of one group may live on different nodes. Those of one hash tag are decided together;
-    if some refuse, what others were charged is given back before ``take`` returns. Until then others may be refused
-    what they would have got; nobody gets more.
+    On a cluster the keys of one group may live on different nodes. Those of one hash tag are decided
+    together; if some refuse, what others were charged is given back before ``take`` returns. Until then
+    others may be refused what they would have got; nobody gets more.
     """
 
     def __init__(
