@@ -34,8 +34,8 @@ class Socket:
         self.scope = {
             "type": "websocket", "asgi": {"version": "3.0", "spec_version": spec}, "http_version": "1.1",
             "scheme": "ws", "path": "/ws", "raw_path": b"/ws", "query_string": b"", "root_path": "",
-            "headers": [(b"host", b"h.test")], "client": client, "server": ("127.0.0.1", 80), "subprotocols": [],
-            "state": {}, "extensions": {name: {} for name in extensions},
+            "headers": [(b"host", b"h.test")], "client": client, "server": ("127.0.0.1", 80),
+            "subprotocols": [], "state": {}, "extensions": {name: {} for name in extensions},
         }  # fmt: skip
         self.coming = [
             {"type": "websocket.connect"},
