@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import cache, gateway
+from benchmarks import cache, gateway, limits
 
-ROOMS = ["cache", "gateway"]
+ROOMS = ["cache", "gateway", "limits"]
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         cache.main(options.redis, quick=options.quick)
     if "gateway" in rooms:
         gateway.run(quick=options.quick)
+    if "limits" in rooms:
+        limits.main(options.redis, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find_all
 from ramkit.limits.policy import Key
 
-__all__ = ["ByClient", "by_client", "by_header", "by_principal", "by_route", "digest"]
+__all__ = ["ByClient", "by_client", "by_header", "by_principal", "by_route", "store_key"]
 
 
 class ByClient:
@@ -76,19 +76,15 @@ def by_route(scope: Scope) -> str:
     return f"{scope.get('method', 'WS')} {scope['path']}"
 
 
-def digest(key: str | bytes | None) -> str:
-    """What a store gets to see: 128 bits. str, bytes and None never have the same."""
-    if key is None:
-        return _digest(b"n")
-    if isinstance(key, bytes):
-        return _digest(b"b" + key)
-    return _digest(key)
-
-
 @lru_cache(maxsize=8192)
-def _digest(key: str | bytes) -> str:
-    data = key if isinstance(key, bytes) else b"s" + key.encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=16).hexdigest()
+def store_key(policy: str, key: str | bytes | None) -> bytes:
+    """What a store gets to see: 128 bits of the key, and the policy's name. The braces keep all policies of one
+    key together on a cluster. str, bytes and None are never the same."""
+    if key is None:
+        data = b"n"
+    else:
+        data = b"b" + key if isinstance(key, bytes) else b"s" + key.encode("utf-8", "surrogatepass")
+    return b"l:{%s}:%s" % (blake2b(data, digest_size=16).hexdigest().encode(), policy.encode())
 
 
 @lru_cache(maxsize=8192)

@@ -9,7 +9,7 @@ from ramkit.kernel.observers import Observer, notify, observers_of
 from ramkit.limits.core import Charge, Decision, admits, decided
 from ramkit.limits.errors import LimitUnavailable
 from ramkit.limits.events import RateLimitDecision
-from ramkit.limits.keys import digest
+from ramkit.limits.keys import store_key
 from ramkit.limits.policy import Policy
 from ramkit.limits.port import LimitStore
 
@@ -81,7 +81,9 @@ class Limiter:
             policy = known
         if cost < 0:
             raise ConfigurationError("cost", f"{cost!r} is negative")
-        (decision,) = await self.decide((Asked(policy, key, cost),))
+        decision = await self._decide_one(Asked(policy, key, cost))
+        if self._observers:
+            notify(self._observers, _event(decision))
         if decision.source == "closed" and not policy.dry_run:
             raise LimitUnavailable("A rate limit cannot be checked.")
         return decision
@@ -89,21 +91,33 @@ class Limiter:
     async def decide(self, asked: Sequence[Asked]) -> Sequence[Decision]:
         """All of them in one round trip, all or nothing: if one refuses, none is charged. Those of
         ``dry_run`` policies are each decided for itself."""
-        groups = _grouped(asked)
-        charges = [[_charge(each) for each in group] for group in groups]
-        try:
-            backlogs = await self.store.take(charges)
-        except Unavailable:
-            decisions = await self._without_store(groups)
+        if len(asked) == 1:
+            decisions = [await self._decide_one(asked[0])]
         else:
-            decisions = _decisions(groups, charges, backlogs)
-        if len(decisions) > 1:  # back into the order in which they were asked
-            found = {decision.policy.name: decision for decision in decisions}
+            found = {each.policy.name: each for each in await self._decide_several(asked)}
             decisions = [found[each.policy.name] for each in asked]
         if self._observers:
             for decision in decisions:
                 notify(self._observers, _event(decision))
         return decisions
+
+    async def _decide_one(self, asked: Asked) -> Decision:
+        """As several, in a third of the time."""
+        policy, charge = asked.policy, _charge(asked)
+        try:
+            ((backlog,),) = await self.store.take(((charge,),))
+        except Unavailable:
+            return (await self._without_store([(asked,)]))[0]
+        return decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge))
+
+    async def _decide_several(self, asked: Sequence[Asked]) -> list[Decision]:
+        groups = _grouped(asked)
+        charges = [[_charge(each) for each in group] for group in groups]
+        try:
+            backlogs = await self.store.take(charges)
+        except Unavailable:
+            return await self._without_store(groups)
+        return _decisions(groups, charges, backlogs)
 
     async def _without_store(self, groups: Sequence[Sequence[Asked]]) -> list[Decision]:
         decisions: list[Decision] = []
@@ -151,11 +165,10 @@ def _charge(asked: Asked, share: int = 1) -> Charge:
     """``share``: by how much the rate is divided. The quota is divided by that, too, but not below what this
     request costs."""
     policy, key, cost = asked
-    name = b"l:{%s}:%s" % (digest(key).encode(), policy.name.encode())
     increment, limit = cost * policy.interval * share, policy.limit
     if share > 1 and cost <= policy.quota:
         limit = max(limit, increment)
-    return Charge(name, increment, limit)
+    return Charge(store_key(policy.name, key), increment, limit)
 
 
 def _decisions(

@@ -113,8 +113,8 @@ class Redis:
         ``replicas``: how many must have it too; it then runs on a connection of its own, followed by
         WAIT. RedisUnavailable when fewer confirm within the deadline: it was carried out nevertheless.
         """
-        if script.vector and not keys:
-            raise TypeError(f"{script} takes a key, or several, a call")
+        if script.vector and len(keys) != 1 and not (script.several and keys):
+            raise TypeError(f"{script} takes one key a call")
         packed = [arg if type(arg) is bytes else encode(arg) for arg in args]
         loop = asyncio.get_running_loop()
         if replicas:

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from ramkit.limits import MemoryStore, Policy, RateLimitMiddleware
-from ramkit.limits.keys import by_client, digest
+from ramkit.limits.keys import by_client, store_key
 from ramkit.testing.clock import ManualClock
 from tests.limits.asking import Hello, scope_of, status_of
 from tests.limits.exact import processes
 
 SHIFTS = (0, 180, -420, 3600)
 COUNT = 500
-KEY = f"rk:l:{{{digest(by_client(scope_of('/')))}}}:shared"
+KEY = "rk:" + store_key("shared", by_client(scope_of("/"))).decode()
 
 
 @pytest.fixture(params=["one server", "cluster"])

@@ -40,23 +40,24 @@ class MemoryStore:
         """Nothing was opened; entries stay."""
 
     def _take(self, group: Sequence[Charge], now: int) -> Sequence[int]:
-        tats = self._tats
-        backlogs = [backlog_of(tats.get(key, 0), now, limit) for key, _, limit in group]
-        if all(map(admits, backlogs, group)):
+        tats, backlogs, fits = self._tats, list[int](), True
+        for charge in group:
+            backlog = backlog_of(tats.get(charge.key, 0), now, charge.limit)
+            backlogs.append(backlog)
+            fits = fits and admits(backlog, charge)
+        if fits:
             for backlog, (key, increment, _) in zip(backlogs, group, strict=True):
-                if not increment:
-                    continue
                 tat = now + backlog + increment
-                if key not in tats:
-                    heapq.heappush(self._heap, (tat, key))
+                if key in tats:
                     tats[key] = tat
-                    self._tidy(now)
-                else:
-                    tats[key] = tat
+                elif increment:
+                    self._remember(key, tat, now)
         return backlogs
 
-    def _tidy(self, now: int) -> None:
-        """Forget two that are idle, and whatever is too much."""
+    def _remember(self, key: bytes, tat: int, now: int) -> None:
+        """A new key; two that are idle are forgotten, and whatever is too much."""
+        self._tats[key] = tat
+        heapq.heappush(self._heap, (tat, key))
         for _ in range(2):
             if self._heap[0][0] > now:
                 break

@@ -10,7 +10,7 @@ from ramkit.redis import Redis, Script
 
 __all__ = ["RedisStore"]
 
-_TAKE = Script.load("scripts/take.lua", vector=True)
+_TAKE = Script.load("scripts/take.lua", vector=True, several=True)
 _GIVE = Script.load("scripts/give.lua", vector=True)
 
 _Part: TypeAlias = "tuple[Sequence[Charge], Awaitable[Sequence[int]]]"
