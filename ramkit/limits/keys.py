@@ -78,8 +78,8 @@ def by_route(scope: Scope) -> str:
 
 @lru_cache(maxsize=8192)
 def store_key(policy: str, key: str | bytes | None) -> bytes:
-    """What a store gets to see: 128 bits of the key, and the policy's name. The braces keep all policies of one
-    key together on a cluster. str, bytes and None are never the same."""
+    """What a store gets to see: 128 bits of the key, and the policy's name. The braces keep all policies of
+    one key together on a cluster. str, bytes and None are never the same."""
     if key is None:
         data = b"n"
     else:

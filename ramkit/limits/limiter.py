@@ -81,7 +81,7 @@ class Limiter:
             policy = known
         if cost < 0:
             raise ConfigurationError("cost", f"{cost!r} is negative")
-        decision = await self._decide_one(Asked(policy, key, cost))
+        decision = await self._decide_one((policy, key, cost))
         if self._observers:
             notify(self._observers, _event(decision))
         if decision.source == "closed" and not policy.dry_run:
@@ -101,13 +101,14 @@ class Limiter:
                 notify(self._observers, _event(decision))
         return decisions
 
-    async def _decide_one(self, asked: Asked) -> Decision:
+    async def _decide_one(self, asked: tuple[Policy, str | bytes | None, int]) -> Decision:
         """As several, in a third of the time."""
-        policy, charge = asked.policy, _charge(asked)
+        policy, key, cost = asked
+        charge = Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
         try:
             ((backlog,),) = await self.store.take(((charge,),))
         except Unavailable:
-            return (await self._without_store([(asked,)]))[0]
+            return (await self._without_store([(Asked(*asked),)]))[0]
         return decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge))
 
     async def _decide_several(self, asked: Sequence[Asked]) -> list[Decision]:
