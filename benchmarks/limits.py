@@ -126,7 +126,7 @@ def sections(results: Results) -> dict[str, str]:
 def main(redis: str | None, *, quick: bool) -> None:
     """Measure, print, and write down what is not just a look."""
     with redis_server(redis) as url:
-        results = measure(url, 3 if quick else 9)
+        results = measure(url, 3 if quick else 7)
     found = sections(results)
     print("\n\n".join(found.values()))
     if quick:

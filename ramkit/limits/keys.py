@@ -87,7 +87,6 @@ def store_key(policy: str, key: str | bytes | None) -> bytes:
     return b"l:{%s}:%s" % (blake2b(data, digest_size=16).hexdigest().encode(), policy.encode())
 
 
-@lru_cache(maxsize=8192)
 def _network(address: IPAddress, shift: int) -> str:
     if isinstance(address, IPv6Address):
         return f"ipv6 {int(address) >> shift:x}/{128 - shift}"
