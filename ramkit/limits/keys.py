@@ -76,15 +76,27 @@ def by_route(scope: Scope) -> str:
     return f"{scope.get('method', 'WS')} {scope['path']}"
 
 
-@lru_cache(maxsize=8192)
+#: what is longer than any address or name is hashed each time, so that clients cannot fill the memory
+_REMEMBERED = 128
+
+
 def store_key(policy: str, key: str | bytes | None) -> bytes:
     """What a store gets to see: 128 bits of the key, and the policy's name. The braces keep all policies of
     one key together on a cluster. str, bytes and None are never the same."""
+    if key is None or len(key) <= _REMEMBERED:
+        return _remembered(policy, key)
+    return _store_key(policy, key)
+
+
+def _store_key(policy: str, key: str | bytes | None) -> bytes:
     if key is None:
         data = b"n"
     else:
         data = b"b" + key if isinstance(key, bytes) else b"s" + key.encode("utf-8", "surrogatepass")
     return b"l:{%s}:%s" % (blake2b(data, digest_size=16).hexdigest().encode(), policy.encode())
+
+
+_remembered = lru_cache(maxsize=8192)(_store_key)
 
 
 def _network(address: IPAddress, shift: int) -> str:
