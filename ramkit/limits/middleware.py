@@ -21,6 +21,8 @@ __all__ = ["RateLimitMiddleware"]
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 #: WebSocket: policy violation (RFC 6455 §7.4.1)
 _VIOLATION = 1008
+#: of one middleware: a batch of requests with so many keys each is what a script in Redis can unpack at once
+_POLICIES = 32
 
 
 class RateLimitMiddleware:
@@ -54,8 +56,8 @@ class RateLimitMiddleware:
             store, policies, prefix=prefix, processes=processes, clock=clock, observers=observers
         )
         found = tuple(self.limiter.policies.values())
-        if not found:
-            raise ConfigurationError("policies", "none are given")
+        if not 0 < len(found) <= _POLICIES:
+            raise ConfigurationError("policies", f"{len(found)} are given, not 1 to {_POLICIES}")
         self._requests = tuple(policy for policy in found if policy.on == "request")
         self._messages = tuple(policy for policy in found if policy.on == "message")
         self._is_exempt = exemption(exempt)

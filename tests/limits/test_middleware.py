@@ -372,6 +372,7 @@ async def test_a_store_is_shared_by_whoever_has_it(clock):
     ("argument", "options"),
     [
         ("policies", {"policies": []}),
+        ("policies", {"policies": [Policy(f"p{number}", "1/s") for number in range(33)]}),
         ("policies", {"policies": [Policy("p", "1/s"), Policy("p", "2/s")]}),
         ("policies", {"policies": ["100/s"]}),
         ("store", {"store": "memcached://localhost"}),

@@ -159,6 +159,17 @@ async def test_the_charges_of_a_turn_are_one_script(redis_url, redis_server):
     assert int(stats["cmdstat_set"]["calls"]) == 90
 
 
+async def test_the_largest_batch_goes_through(redis_url):
+    """128 calls of 32 keys each, as the middleware admits them."""
+    store = RedisStore(redis_url, deadline=10)
+    groups = [[charge(f"k{call}.{n}") for n in range(32)] for call in range(300)]
+    try:
+        replies = await asyncio.gather(*(store.take([group]) for group in groups))
+    finally:
+        await store.aclose()
+    assert {tuple(backlogs) for (backlogs,) in replies} == {(0,) * 32}
+
+
 @pytest.mark.parametrize("ahead", [HOUR * 24 * 365, 3 * HOUR + 1], ids=["clock set back", "lower quota"])
 async def test_what_is_too_far_ahead_is_brought_back(redis_url, redis_server, ahead):
     """Not only looked at so: it has to be earned again from now on."""
