@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, gateway
+from benchmarks import auth, cache, gateway, limits
 
-ROOMS = ["cache", "gateway", "auth"]
+ROOMS = ["cache", "gateway", "auth", "limits"]
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
         gateway.run(quick=options.quick)
     if "auth" in rooms:
         auth.run(quick=options.quick)
+    if "limits" in rooms:
+        limits.main(options.redis, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,12 @@ REQUIREMENTS: dict[str, list[str]] = {
     "fastapi_cache2": ["fastapi-cache2[redis]==0.2.2", "jinja2", *_COMMON],
 }
 
+#: other limits; slowapi blocks the loop, so its Redis client is the synchronous one
+LIMITS: dict[str, list[str]] = {
+    "limits": ["limits[async-redis]==5.8.0", "redis==8.0.0", *_COMMON],
+    "slowapi": ["slowapi==0.1.10", "fastapi==0.140.0", "redis==8.0.0", *_COMMON],
+}
+
 #: other gateways, and HTTP clients to make one of
 PROXIES: dict[str, list[str]] = {
     "proxies": [
@@ -31,7 +37,7 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    wants = REQUIREMENTS.get(peer) or PROXIES.get(peer)
+    wants = {**REQUIREMENTS, **LIMITS, **PROXIES}.get(peer)
     if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"

@@ -167,7 +167,7 @@ def _vector(calls: list[Call]) -> Command:
     script = calls[0].script
     if script is None:
         raise TypeError("a vector is made of scripts")
-    keys = [call.key[0] for call in calls]
+    keys = [key for call in calls for key in call.key]
     args = (arg for call in calls for arg in call.args)
     return Command(_script(script, keys, args, whole=calls[0].whole), calls, list(range(len(calls))))
 

@@ -79,6 +79,11 @@ class Redis:
         return self._settings.deadline
 
     @property
+    def clustered(self) -> bool:
+        """Whether the keys of one script must share a slot."""
+        return self._source.clustered
+
+    @property
     def available(self) -> bool:
         """Whether a call now would go out: the breaker is closed, or ready to try."""
         target = self._target
@@ -120,7 +125,7 @@ class Redis:
         ``replicas``: how many must have it too; it then runs on a connection of its own, followed by
         WAIT. RedisUnavailable when fewer confirm within the deadline: it was carried out nevertheless.
         """
-        if script.vector and len(keys) != 1:
+        if script.vector and len(keys) != 1 and not (script.several and keys):
             raise TypeError(f"{script} takes one key a call")
         packed = [arg if type(arg) is bytes else encode(arg) for arg in args]
         loop = asyncio.get_running_loop()

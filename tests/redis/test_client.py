@@ -295,3 +295,22 @@ async def test_commands_about_the_connection_are_refused(
     with pytest.raises(ValueError, match="shared"):
         await redis.execute(*command)
     assert await redis.execute("ECHO", "mine") == b"mine"
+
+
+async def test_calls_of_several_keys_go_as_one(redis_url: str, closing: Closing) -> None:
+    source = """
+        local replies, at = {}, 0
+        for call, count in ipairs(ARGV) do
+          replies[call] = table.concat(KEYS, '', at + 1, at + count)
+          at = at + count
+        end
+        return replies
+    """
+    joined = Script("joined", source, vector=True, several=True)
+    redis = closing(Redis(redis_url, deadline=5.0))
+    calls = [[b"a"], [b"b", b"c"], [b"d"], [b"e", b"f", b"g"]]
+    assert await asyncio.gather(*(redis.run(joined, keys, [len(keys)]) for keys in calls)) == [
+        b"".join(keys) for keys in calls
+    ]
+    with pytest.raises(TypeError):
+        redis.run(joined, [])

@@ -1,0 +1,1 @@
+"""Stores of limits, one file a driver."""

@@ -1,0 +1,88 @@
+"""Limits of one process."""
+
+import heapq
+from collections.abc import Sequence
+
+from ramkit.kernel.clock import Clock, SystemClock
+from ramkit.kernel.errors import ConfigurationError
+from ramkit.limits.core import Charge, admits, backlog_of
+
+__all__ = ["MemoryStore"]
+
+_SECOND = 1_000_000
+
+
+class MemoryStore:
+    """Keeps at most ``max_entries`` keys, about 250 bytes each.
+
+    When there are more, those that are idle go first, then the one that will be idle soonest: it is owed
+    least. So a flood of new keys forgets a client that is limited only when all others have more of it to
+    wait for. Bound to no event loop.
+    """
+
+    def __init__(self, max_entries: int = 65_536, *, clock: Clock | None = None) -> None:
+        if max_entries < 1:
+            raise ConfigurationError("max_entries", f"{max_entries!r} must be positive")
+        self.max_entries = max_entries
+        self._monotonic = (clock if clock is not None else SystemClock()).monotonic
+        self._tats: dict[bytes, int] = {}
+        #: each key once, under a TAT that it had: TATs only grow, so what comes first may have moved since
+        self._heap: list[tuple[int, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._tats)
+
+    async def take(self, groups: Sequence[Sequence[Charge]]) -> Sequence[Sequence[int]]:
+        now = int(self._monotonic() * _SECOND)
+        if len(groups) == 1:
+            return (self._take(groups[0], now),)
+        return [self._take(group, now) for group in groups]
+
+    async def aclose(self) -> None:
+        """Nothing was opened; entries stay."""
+
+    def _take(self, group: Sequence[Charge], now: int) -> Sequence[int]:
+        tats = self._tats
+        if len(group) == 1:  # as below, without the lists
+            charge = group[0]
+            key, increment, limit = charge
+            backlog = backlog_of(tats.get(key, 0), now, limit)
+            if admits(backlog, charge):
+                self._charge(key, increment, now + backlog + increment, now)
+            return (backlog,)
+        backlogs: list[int] = []
+        fits = True
+        for charge in group:
+            backlog = backlog_of(tats.get(charge.key, 0), now, charge.limit)
+            backlogs.append(backlog)
+            fits = fits and admits(backlog, charge)
+        if fits:
+            for backlog, (key, increment, _) in zip(backlogs, group, strict=True):
+                self._charge(key, increment, now + backlog + increment, now)
+        return backlogs
+
+    def _charge(self, key: bytes, increment: int, tat: int, now: int) -> None:
+        """With a new key two that are idle are forgotten, and whatever is too much."""
+        known = key in self._tats
+        if known or increment:
+            self._tats[key] = tat
+        if known or not increment:
+            return
+        heapq.heappush(self._heap, (tat, key))
+        for _ in range(2):
+            if self._heap[0][0] > now:
+                break
+            self._forget(now)
+        while len(self._tats) > self.max_entries:
+            self._forget(None)
+
+    def _forget(self, until: int | None) -> None:
+        """Look at the first key: it has moved and goes back to its place, or it is forgotten."""
+        heap, tats = self._heap, self._tats
+        recorded, key = heap[0]
+        tat = tats[key]
+        if tat != recorded:
+            heapq.heapreplace(heap, (tat, key))
+        elif until is None or tat <= until:
+            heapq.heappop(heap)
+            del tats[key]

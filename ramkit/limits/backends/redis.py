@@ -1,0 +1,85 @@
+"""Limits that all processes share, on Redis' own clock."""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from ramkit.kernel.clock import Clock
+from ramkit.kernel.observers import Observer
+from ramkit.limits.core import Charge, admits
+from ramkit.redis import Redis, Script
+
+__all__ = ["RedisStore"]
+
+_TAKE = Script.load("scripts/take.lua", vector=True, several=True)
+_GIVE = Script.load("scripts/give.lua", vector=True)
+
+_Part: TypeAlias = "tuple[Sequence[Charge], Awaitable[Sequence[int]]]"
+
+
+class RedisStore:
+    """One string for each key, which expires when it is idle; the charges of all requests of a turn of
+    the loop are decided by one script.
+
+    ``server``: a URL, a ``redis.asyncio`` client or cluster client (yours: it stays open), or a
+    ``ramkit.redis.Redis`` that others use, too (then ``deadline``, ``clock`` and ``observers`` are its own).
+    ``prefix`` begins all keys. ``deadline``: seconds that a Redis that hangs costs, once a cool-down.
+
+    On a cluster the keys of one group may live on different nodes. Those of one hash tag are decided
+    together; if some refuse, what others were charged is given back before ``take`` returns. Until then
+    others may be refused what they would have got; nobody gets more.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        *,
+        prefix: str = "rk:",
+        deadline: float = 0.1,
+        clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._own = not isinstance(server, Redis)
+        timing: dict[str, Any] = {} if clock is None else {"clock": clock}
+        self.redis: Redis = (
+            Redis(server, deadline=deadline, observers=observers, **timing) if self._own else server
+        )
+        self._prefix = prefix.encode()
+
+    async def take(self, groups: Sequence[Sequence[Charge]]) -> Sequence[Sequence[int]]:
+        if self.redis.clustered:
+            parts = [[(part, self._take(part)) for part in _by_tag(group)] for group in groups]
+            return [await self._joined(group, asked) for group, asked in zip(groups, parts, strict=True)]
+        replies = [self._take(group) for group in groups]  # all are under way before the first is awaited
+        return [await reply for reply in replies]
+
+    async def aclose(self) -> None:
+        if self._own:
+            await self.redis.aclose()
+
+    def _take(self, group: Sequence[Charge]) -> Awaitable[Sequence[int]]:
+        prefix, args = self._prefix, [b"%d" % len(group)]
+        for _, increment, limit in group:
+            args += (b"%d" % increment, b"%d" % limit)
+        return self.redis.run(_TAKE, [prefix + charge.key for charge in group], args)
+
+    async def _joined(self, group: Sequence[Charge], asked: "Sequence[_Part]") -> Sequence[int]:
+        backlogs: dict[bytes, int] = {}
+        charged: list[Charge] = []
+        for part, reply in asked:
+            found = await reply
+            backlogs |= zip((charge.key for charge in part), found, strict=True)
+            if all(map(admits, found, part)):
+                charged += part
+        if len(charged) < len(group):
+            giving = [self.redis.run(_GIVE, [self._prefix + key], [inc]) for key, inc, _ in charged if inc]
+            for given in giving:
+                await given
+        return [backlogs[charge.key] for charge in group]
+
+
+def _by_tag(group: Sequence[Charge]) -> Iterable[Sequence[Charge]]:
+    """By what is in braces, which decides about the slot."""
+    tags: dict[bytes, list[Charge]] = {}
+    for charge in group:
+        tags.setdefault(charge.key.partition(b"{")[2].partition(b"}")[0], []).append(charge)
+    return tags.values()

@@ -1,0 +1,206 @@
+"""What every store of limits owes, and what each does beyond it."""
+
+import asyncio
+import random
+
+import pytest
+
+from ramkit.kernel.errors import ConfigurationError
+from ramkit.limits import MemoryStore, RedisStore
+from ramkit.limits.core import Charge
+from ramkit.redis import Redis
+from ramkit.testing.clock import ManualClock
+
+HOUR = 3_600_000_000
+
+
+def charge(key: str, units: int = 1, quota: int = 3, tag: str = "t") -> Charge:
+    """Units of an hour: nothing is earned while a test runs."""
+    return Charge(b"l:{%s}:%s" % (tag.encode(), key.encode()), units * HOUR, quota * HOUR)
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def store(request):
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    name = "redis_url" if request.param == "redis" else "redis_cluster"
+    server = request.getfixturevalue(name)
+    made = RedisStore(getattr(server, "url", server), deadline=10)
+    yield made
+    await made.aclose()
+
+
+async def units(store, *charges):
+    """Backlogs of one group in units, rounded: less than one is earned meanwhile."""
+    (backlogs,) = await store.take([charges])
+    return [round(backlog / HOUR, 1) for backlog in backlogs]
+
+
+async def test_charges_until_the_limit_and_not_beyond(store):
+    assert [await units(store, charge("a")) for _ in range(5)] == [[0], [1], [2], [3], [3]]
+    assert await units(store, charge("b", 2)) == [0]
+    assert await units(store, charge("b", 2)) == [2]  # 4 of 3: refused whole
+    assert await units(store, charge("b", 1)) == [2]
+    assert await units(store, charge("b", 1)) == [3]
+
+
+async def test_nothing_is_taken_by_looking(store):
+    assert [await units(store, charge("a", 0)) for _ in range(3)] == [[0]] * 3
+
+
+@pytest.mark.parametrize("tags", ["ttt", "tuv"], ids=["one tag", "different tags"])
+async def test_a_group_is_all_or_nothing(store, tags):
+    group = [charge(name, 1, quota, tag) for name, quota, tag in zip("abc", (5, 2, 9), tags, strict=True)]
+    assert [await units(store, *group) for _ in range(4)] == [[0] * 3, [1] * 3, [2] * 3, [2] * 3]
+    looks = [charge(name, 0, 9, tag) for name, tag in zip("abc", tags, strict=True)]
+    assert await units(store, *looks) == [2, 2, 2]
+
+
+async def test_groups_are_decided_for_themselves(store):
+    groups = [[charge("a", 4)], [charge("b", 1, tag="u"), charge("c", 1, tag="v")]]
+    for before in (0, 1):
+        backlogs = await store.take(groups)
+        assert [[round(each / HOUR, 1) for each in group] for group in backlogs] == [[0], [before] * 2]
+
+
+async def test_calls_of_one_turn_see_each_other(store):
+    groups = [[charge("a", 1, 5)] for _ in range(8)] + [[charge("b", 1, 5), charge("a", 1, 5)]] * 2
+    replies = await asyncio.gather(*(store.take([group]) for group in groups))
+    assert sorted(round(group[0] / HOUR) for (group,) in replies[:8]) == [0, 1, 2, 3, 4, 5, 5, 5]
+    assert await units(store, charge("b", 0)) == [0]
+
+
+async def test_it_is_earned_again(store):
+    quick = Charge(b"l:{q}:q", 1000, 1000)
+    async with asyncio.timeout(20):
+        assert await units(store, quick) == [0]
+        while (await store.take([[quick]]))[0][0]:  # admitted when the millisecond is over
+            await asyncio.sleep(0)
+
+
+# -- in memory -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+async def test_idle_keys_go_first(clock):
+    store = MemoryStore(100, clock=clock)
+    for number in range(100):
+        await units(store, Charge(b"%d" % number, (number + 1) * 1_000_000, HOUR))
+    clock.advance(60)
+    for number in range(60):
+        await units(store, Charge(b"new%d" % number, HOUR, HOUR))
+    assert len(store) <= 100
+    (backlogs,) = await store.take([[Charge(b"%d" % number, 0, HOUR) for number in range(100)]])
+    assert backlogs == [0] * 60 + [number * 1_000_000 for number in range(1, 41)]
+
+
+async def test_a_flood_stays_bounded_and_does_not_reset_a_limited_client(clock):
+    store = MemoryStore(100, clock=clock)
+    limited = charge("limited")
+    assert [await units(store, limited) for _ in range(4)] == [[0], [1], [2], [3]]
+    for number in range(5000):
+        clock.advance(0.001)
+        await units(store, charge(f"flood{number}"))
+        assert len(store) <= 100
+    assert await units(store, limited) == [3]
+
+
+async def test_what_is_forgotten_is_always_what_is_owed_least(clock):
+    """Beside a model that sorts."""
+    store, model, rng = MemoryStore(20, clock=clock), {}, random.Random(7)
+    for _ in range(3000):
+        clock.advance(rng.random() * 20)
+        now = int(clock.monotonic() * 1_000_000)
+        key, increment = b"%d" % rng.randrange(40), rng.randrange(1, 60_000_000)
+        await store.take([[Charge(key, increment, HOUR)]])
+        model[key] = max(model.get(key, 0), now) + increment
+        active = sorted((tat for tat in model.values() if tat > now), reverse=True)
+        if len(active) > 20:
+            model = {each: tat for each, tat in model.items() if tat >= active[19]}
+        look = [Charge(each, 0, HOUR) for each in map(b"%d".__mod__, range(40))]
+        (backlogs,) = await store.take([look])
+        assert backlogs == [max(model.get(each.key, 0) - now, 0) for each in look]
+
+
+def test_the_bound_is_a_number():
+    with pytest.raises(ConfigurationError, match="max_entries"):
+        MemoryStore(0)
+
+
+# -- in Redis ------------------------------------------------------------------------------------------
+
+
+async def test_keys_expire_by_themselves_and_hold_nothing_in_clear(redis_url, redis_server):
+    store = RedisStore(redis_url, prefix="app:", deadline=10)
+    try:
+        await store.take([[Charge(b"l:{a}:p", 90_000_000, HOUR)], [Charge(b"l:{b}:p", 0, HOUR)]])
+    finally:
+        await store.aclose()
+    assert redis_server.execute("KEYS", "*") == [b"app:l:{a}:p"]
+    assert 80_000 < redis_server.execute("PTTL", "app:l:{a}:p") <= 90_000
+
+
+async def test_the_charges_of_a_turn_are_one_script(redis_url, redis_server):
+    store = RedisStore(redis_url, deadline=10)
+    try:
+        await store.take([[charge("warm")]])
+        redis_server.execute("CONFIG", "RESETSTAT")
+        groups = [[charge(f"k{n}"), charge(f"m{n}", tag="u")][: 1 + n % 2] for n in range(60)]
+        await asyncio.gather(*(store.take([group]) for group in groups))
+        stats = redis_server.execute("INFO", "commandstats")
+    finally:
+        await store.aclose()
+    assert int(stats["cmdstat_evalsha"]["calls"]) <= 2  # half of a long queue for each connection
+    assert int(stats["cmdstat_set"]["calls"]) == 90
+
+
+async def test_the_largest_batch_goes_through(redis_url):
+    """128 calls of 32 keys each, as the middleware admits them."""
+    store = RedisStore(redis_url, deadline=10)
+    groups = [[charge(f"k{call}.{n}") for n in range(32)] for call in range(300)]
+    try:
+        replies = await asyncio.gather(*(store.take([group]) for group in groups))
+    finally:
+        await store.aclose()
+    assert {tuple(backlogs) for (backlogs,) in replies} == {(0,) * 32}
+
+
+@pytest.mark.parametrize("ahead", [HOUR * 24 * 365, 3 * HOUR + 1], ids=["clock set back", "lower quota"])
+async def test_what_is_too_far_ahead_is_brought_back(redis_url, redis_server, ahead):
+    """Not only looked at so: it has to be earned again from now on."""
+    store = RedisStore(redis_url, deadline=10)
+    seconds, micros = redis_server.execute("TIME")
+    tat = int(seconds) * 1_000_000 + int(micros) + ahead + 60_000_000
+    key = "rk:" + charge("a").key.decode()
+    redis_server.execute("SET", key, str(tat))
+    try:
+        assert await units(store, charge("a")) == [3]
+    finally:
+        await store.aclose()
+    assert 0 < redis_server.execute("PTTL", key) <= 3 * HOUR // 1000
+
+
+async def test_something_else_under_the_key_is_replaced(redis_url, redis_server):
+    store = RedisStore(redis_url, deadline=10)
+    key = "rk:" + charge("a").key.decode()
+    redis_server.execute("SET", key, "no number")
+    try:
+        assert [await units(store, charge("a")) for _ in range(2)] == [[0], [1]]
+    finally:
+        await store.aclose()
+
+
+async def test_a_redis_of_the_user_stays_open(redis_url):
+    redis = Redis(redis_url, deadline=10)
+    store = RedisStore(redis)
+    try:
+        await units(store, charge("a"))
+        await store.aclose()
+        assert await redis.execute("PING") == b"PONG"
+    finally:
+        await redis.aclose()
