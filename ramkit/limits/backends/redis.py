@@ -49,6 +49,8 @@ class RedisStore:
         if self.redis.clustered:
             parts = [[(part, self._take(part)) for part in _by_tag(group)] for group in groups]
             return [await self._joined(group, asked) for group, asked in zip(groups, parts, strict=True)]
+        if len(groups) == 1:
+            return (await self._take(groups[0]),)
         replies = [self._take(group) for group in groups]  # all are under way before the first is awaited
         return [await reply for reply in replies]
 
