@@ -1,0 +1,1 @@
+"""Who is asking: sessions in ``ramkit.auth.sessions``, passwords in ``ramkit.auth.passwords``."""

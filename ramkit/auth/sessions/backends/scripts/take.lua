@@ -1,0 +1,8 @@
+-- For each key, what it held. An empty string stays for a while in its place, so that a session which is
+-- listed and not made yet is never made. ARGV: milliseconds.
+local replies = {}
+for at, key in ipairs(KEYS) do
+  replies[at] = redis.call('GET', key)
+  redis.call('SET', key, '', 'PX', ARGV[at])
+end
+return replies
