@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ramkit.auth.sessions.backends.memory import MemorySessionStore
 from ramkit.auth.sessions.core.cookies import Cookie
+from ramkit.auth.sessions.csrf import CSRFMiddleware, csrf_token
 from ramkit.auth.sessions.errors import SessionTooLarge, SessionUnavailable
 from ramkit.auth.sessions.events import SessionRead, SessionWrite
 from ramkit.auth.sessions.middleware import SessionMiddleware
@@ -19,8 +20,10 @@ from ramkit.auth.sessions.sessions import SessionInfo, Sessions
 
 if TYPE_CHECKING:
     from ramkit.auth.sessions.backends.redis import RedisSessionStore
+    from ramkit.auth.sessions.signed import SignedSessionMiddleware
 
 __all__ = [
+    "CSRFMiddleware",
     "Cookie",
     "MemorySessionStore",
     "RedisSessionStore",
@@ -32,6 +35,8 @@ __all__ = [
     "SessionUnavailable",
     "SessionWrite",
     "Sessions",
+    "SignedSessionMiddleware",
+    "csrf_token",
 ]
 
 
@@ -41,4 +46,8 @@ def __getattr__(name: str) -> Any:
         from ramkit.auth.sessions.backends.redis import RedisSessionStore
 
         return RedisSessionStore
+    if name == "SignedSessionMiddleware":
+        from ramkit.auth.sessions.signed import SignedSessionMiddleware
+
+        return SignedSessionMiddleware
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

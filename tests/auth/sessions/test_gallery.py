@@ -1,6 +1,14 @@
 """The room's middlewares, with the lint on both sides, in front of every awkward app."""
 
-from ramkit.auth.sessions import SessionMiddleware
+import pytest
+
+from ramkit.auth.sessions import (
+    CSRFMiddleware,
+    RedisSessionStore,
+    SessionMiddleware,
+    Sessions,
+    SignedSessionMiddleware,
+)
 from ramkit.testing.contracts.middleware import MiddlewareContract
 
 
@@ -25,3 +33,37 @@ class TestTouched(MiddlewareContract):
 
     def wrap(self, app):
         return SessionMiddleware(touching(app))
+
+
+class TestSigned(MiddlewareContract):
+    rewrites = frozenset({b"vary"})
+
+    def wrap(self, app):
+        return SignedSessionMiddleware(touching(app), secret="s" * 32)
+
+
+class TestCSRF(MiddlewareContract):
+    def wrap(self, app):
+        return CSRFMiddleware(app)
+
+
+class TestInRedis(MiddlewareContract):
+    rewrites = frozenset({b"vary"})
+
+    @pytest.fixture(autouse=True)
+    def _store(self, redis_url):
+        self.url, self.made = redis_url, []
+
+    def wrap(self, app):
+        self.made.append(
+            SessionMiddleware(touching(app), store=Sessions(RedisSessionStore(self.url, deadline=0.9)))
+        )
+        return self.made[-1]
+
+    async def test_passes_unharmed(self, awkward):
+        try:
+            await super().test_passes_unharmed(awkward)
+        finally:
+            for each in self.made:
+                await each.sessions.aclose()
+                await each.sessions.store.aclose()

@@ -12,7 +12,7 @@ import msgspec
 
 __all__ = [
     "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "encode", "encode_fields", "merge",
-    "pack", "pack_names", "subject_hash_input", "value_of",
+    "pack", "pack_names", "subject_hash_input", "unpack", "value_of",
 ]  # fmt: skip
 
 #: encoded values by their keys
@@ -107,22 +107,28 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record | None:
     """The record, None for bytes that are none."""
+    if len(data) < HEAD or data[0] != _VERSION:
+        return None
+    _, created, ends, seen, subject = _HEAD.unpack_from(data)
+    fields = unpack(data, HEAD)
+    return None if fields is None else Record(created, ends, seen, subject, fields)
+
+
+def unpack(data: bytes, at: int = 0) -> Fields | None:
+    """What ``pack`` was given, from there on; None for bytes that are none."""
+    fields: Fields = {}
+    length, size = _LENGTH.unpack_from, len(data)
     try:
-        version, created, ends, seen, subject = _HEAD.unpack_from(data)
-        if version != _VERSION:
-            return None
-        fields: Fields = {}
-        at, length = HEAD, _LENGTH.unpack_from
-        while at < len(data):
+        while at < size:
             middle = at + 4 + length(data, at)[0]
             end = middle + 4 + length(data, middle)[0]
-            if end > len(data):
+            if end > size:
                 return None
             fields[str(data[at + 4 : middle], "utf-8", "surrogatepass")] = data[middle + 4 : end]
             at = end
     except (struct.error, UnicodeDecodeError):
         return None
-    return Record(created, ends, seen, subject, fields)
+    return fields
 
 
 def subject_hash_input(subject: Any) -> bytes:
