@@ -81,8 +81,8 @@ class Exchange:
             await self._keeping.keep(self._scope, cookie=False)
         except Late:
             _log.error(
-                "a session was begun or renewed after its response had started, when no cookie could be sent: "
-                "it was not stored"
+                "a session was begun or renewed after its response had started, when no cookie could be "
+                "sent: it was not stored"
             )
         except (Unavailable, *_BAD):
             _log.exception("what changed in a session after its response had started was not stored")

@@ -46,11 +46,11 @@ class SessionMiddleware(SessionBase):
     """Server-side sessions: ``request.session``, for HTTP and WebSockets.
 
     ``store``: ``"memory://"``, a Redis URL, a store, or a ``Sessions``, by which sessions are listed and
-    revoked. ``ttl``: seconds from the last request until a session ends; ``absolute``: seconds after which it
-    ends however much it is used. ``cookie``: a name, or a ``Cookie``. ``subject``: whose a session is, the key
-    that holds the user or a function of the scope; when it changes, the id does. ``max_bytes``: of one session
-    in the store. ``insecure_over_plain_http``: a cookie named ``session`` that also goes over plain http, for
-    development. ``eviction_may_end_sessions``: take a Redis that evicts keys.
+    revoked. ``ttl``: seconds from the last request until a session ends; ``absolute``: seconds after which
+    it ends however much it is used. ``cookie``: a name, or a ``Cookie``. ``subject``: whose a session is, the
+    key that holds the user or a function of the scope; when it changes, the id does. ``max_bytes``: of one
+    session in the store. ``insecure_over_plain_http``: a cookie named ``session`` that also goes over plain
+    http, for development. ``eviction_may_end_sessions``: take a Redis that evicts keys.
     """
 
     def __init__(

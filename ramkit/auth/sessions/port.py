@@ -12,8 +12,8 @@ __all__ = ["Outcome", "SessionStore"]
 class Outcome(NamedTuple):
     """What became of a change.
 
-    ``stored``. ``gone``: there is no such session any more, and none was made. ``ended``: nothing was left of it,
-    so it is no more. ``large``: it would have ``size`` bytes; it stays as it was (one that was to be
+    ``stored``. ``gone``: there is no such session any more, and none was made. ``ended``: nothing was left
+    of it, so it is no more. ``large``: it would have ``size`` bytes; it stays as it was (one that was to be
     replaced has ended).
     """
 

@@ -1,7 +1,7 @@
 """The session as a handler has it: a dict that knows what became of it."""
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from ramkit.auth.sessions.core.record import Change, Fields, change_between, encode_fields, value_of
 from ramkit.auth.sessions.errors import SessionUnavailable
@@ -20,7 +20,7 @@ class Session(dict[str, Any]):
     one that nobody touches costs nothing.
     """
 
-    __slots__ = ("_base", "_cleared", "_context", "_error", "_pending", "_regenerate", "accessed", "handle")
+    __slots__ = ("_base", "_cleared", "_context", "_error", "_regenerate", "accessed", "handle")
 
     def __init__(
         self,
@@ -30,8 +30,9 @@ class Session(dict[str, Any]):
         error: Exception | None = None,
         context: RequestContext | None = None,
     ) -> None:
-        super().__init__()
-        self._base, self._pending, self._error, self._context = base, base is not _NEVER, error, context
+        # Decoded at once: json.dumps and its like look into a dict past its methods.
+        super().__init__({name: value_of(data) for name, data in base.items()} if base else {})
+        self._base, self._error, self._context = base, error, context
         self._cleared = self._regenerate = False
         self.accessed = False
         #: what ``Sessions`` knows it by; no secret. None for one that is not stored yet.
@@ -83,7 +84,7 @@ class Session(dict[str, Any]):
         self._cleared = self._regenerate = False
 
     def touch(self) -> None:
-        """Note that somebody looks at it; what was read is decoded only now."""
+        """Note that somebody looks at it."""
         if self.accessed and self._error is None:
             return
         self.accessed = True
@@ -91,9 +92,10 @@ class Session(dict[str, Any]):
             self._context.personal = True
         if self._error is not None:
             raise SessionUnavailable(str(self._error)) from self._error
-        if self._pending:
-            self._pending = False
-            super().update({name: value_of(data) for name, data in self._base.items()})
+
+    def mark_accessed(self) -> None:
+        """What ``request.session`` calls: asking for it is a touch."""
+        self.touch()
 
     # -- the dict: everything touches --
 
@@ -129,6 +131,10 @@ class Session(dict[str, Any]):
         self.touch()
         return super().__eq__(other)
 
+    def __ne__(self, other: object) -> bool:
+        self.touch()
+        return super().__ne__(other)
+
     __hash__ = None  # type: ignore[assignment]  # as dict's
 
     def __or__(self, other: Any) -> Any:
@@ -137,7 +143,7 @@ class Session(dict[str, Any]):
     def __ror__(self, other: Any) -> Any:
         return other | dict(self.items())
 
-    def __ior__(self, other: Any) -> "Session":  # type: ignore[override,misc]  # as Starlette's
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # as Starlette's
         self.update(other)
         return self
 

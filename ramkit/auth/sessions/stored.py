@@ -68,14 +68,18 @@ class ServerSide(NamedTuple):
 
 
 class _Stored:
-    """One request's session, and the record that it was read from."""
+    """One request's session, and the record that it was read from.
 
-    __slots__ = ("_keeper", "_key", "_record", "session")
+    ``_dead``: somebody else has ended it meanwhile; nothing of it is stored any more.
+    """
+
+    __slots__ = ("_dead", "_keeper", "_key", "_record", "session")
 
     def __init__(
         self, keeper: ServerSide, key: bytes | None, record: Record | None, session: Session
     ) -> None:
         self._keeper, self._key, self._record, self.session = keeper, key, record, session
+        self._dead = False
 
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
         try:
@@ -94,10 +98,12 @@ class _Stored:
             return None
         change = session.change()
         fields = merge(session.base, change)
+        if self._dead:
+            return None
         if session.cleared or (was is not None and change and not fields):
             return await self._end(scope, fields, cookie=cookie)
         if self._key is None or was is None:
-            return await self._create(scope, fields, cookie=cookie) if fields else None
+            return await self._create(scope, fields, cookie=cookie) if change and fields else None
         subject = was.subject
         if change or not isinstance(self._keeper.subject, str):
             subject = self._keeper.subject_of(scope, fields)
@@ -140,7 +146,7 @@ class _Stored:
         made = await self._make(subject, change, fields, self._key, cookie=cookie)
         if made is None and subject not in (NOBODY, was.subject):
             # The old one ended meanwhile, but somebody has logged in just now: that counts, without the rest.
-            return await self._make(subject, Change(change.sets, ()), change.sets, None, cookie=cookie)
+            return await self._make(subject, Change(change.sets, ()), fields, None, cookie=cookie)
         return made
 
     async def _make(
@@ -155,10 +161,11 @@ class _Stored:
         outcome = await keeper.store.create(
             key, subject, change, keeper.lifetime, keeper.max_bytes, replacing=replacing
         )
-        if not self._arrived(outcome, "created" if replacing is None else "regenerated"):
+        if not self._arrived(outcome, fields, "created" if replacing is None else "regenerated"):
             return None
         now = keeper.store.now()
         self._key, self._record = key, Record(now, now + keeper.lifetime.absolute, now, subject, fields)
+        self._dead = False
         self.session.rebase(fields, key.hex())
         return keeper.cookie.kept(value, keeper.lifetime.absolute)
 
@@ -166,18 +173,19 @@ class _Stored:
         keeper, key = self._keeper, self._key or b""
         self._check(fields)
         outcome = await keeper.store.change(key, was.subject, change, keeper.lifetime, keeper.max_bytes)
-        if not self._arrived(outcome, "changed"):
+        if not self._arrived(outcome, fields, "changed"):
             return keeper.cookie.removed() if outcome.what == "ended" else None
         self._record = was._replace(seen=keeper.store.now(), fields=fields)
         self.session.rebase(fields, key.hex())
         return None
 
-    def _arrived(self, outcome: Outcome, what: str) -> bool:
+    def _arrived(self, outcome: Outcome, fields: Fields, what: str) -> bool:
         if outcome.what == "large":
             raise SessionTooLarge(outcome.size, self._keeper.max_bytes)
         if outcome.what != "stored":
             self._key = self._record = None
-            self.session.rebase({}, None)
+            self._dead = outcome.what == "gone"
+            self.session.rebase(fields, None)
         self._keeper.tell(SessionWrite(what if outcome.what == "stored" else outcome.what))
         return outcome.what == "stored"
 

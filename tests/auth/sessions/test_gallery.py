@@ -6,9 +6,9 @@ from ramkit.auth.sessions import (
     CSRFMiddleware,
     RedisSessionStore,
     SessionMiddleware,
-    Sessions,
     SignedSessionMiddleware,
 )
+from ramkit.redis import Redis
 from ramkit.testing.contracts.middleware import MiddlewareContract
 
 
@@ -52,18 +52,14 @@ class TestInRedis(MiddlewareContract):
 
     @pytest.fixture(autouse=True)
     def _store(self, redis_url):
-        self.url, self.made = redis_url, []
+        self.redis = Redis(redis_url, deadline=0.9)
 
     def wrap(self, app):
-        self.made.append(
-            SessionMiddleware(touching(app), store=Sessions(RedisSessionStore(self.url, deadline=0.9)))
-        )
-        return self.made[-1]
+        return SessionMiddleware(touching(app), store=RedisSessionStore(self.redis))
 
     async def test_passes_unharmed(self, awkward):
         try:
+            await self.redis.execute("PING")  # its connection is no leftover of a request
             await super().test_passes_unharmed(awkward)
         finally:
-            for each in self.made:
-                await each.sessions.aclose()
-                await each.sessions.store.aclose()
+            await self.redis.aclose()

@@ -120,7 +120,7 @@ async def test_who_logs_out_everywhere_also_ends_what_is_just_being_made(redis_u
         taken = await take(key)
         if not seen:
             seen.extend(await store.listed(who))
-            for each in list(seen):
+            for each in seen:
                 await take(each)
         return taken
 

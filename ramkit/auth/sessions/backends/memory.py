@@ -61,8 +61,13 @@ class MemorySessionStore:
         return Outcome("stored")
 
     async def change(
-        self, key: bytes, subject: bytes, change: Change, lifetime: Lifetime, most: int
-    ) -> Outcome:  # noqa: ARG002  # the port's; the record names its subject
+        self,
+        key: bytes,
+        subject: bytes,  # noqa: ARG002  # the port's signature; the record names its subject
+        change: Change,
+        lifetime: Lifetime,
+        most: int,
+    ) -> Outcome:
         record = self._get(key)
         if record is None:
             return Outcome("gone")

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 __all__ = [
-    "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "encode", "encode_fields", "merge",
-    "pack", "pack_names", "subject_hash_input", "unpack", "value_of",
+    "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "encode",
+    "encode_fields", "merge", "pack", "pack_names", "subject_hash_input", "unpack", "value_of",
 ]  # fmt: skip
 
 #: encoded values by their keys
