@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import cache, gateway
+from benchmarks import cache, gateway, sessions
 
-ROOMS = ["cache", "gateway"]
+ROOMS = ["cache", "gateway", "sessions"]
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
         cache.main(options.redis, quick=options.quick)
     if "gateway" in rooms:
         gateway.run(quick=options.quick)
+    if "sessions" in rooms:
+        sessions.run(options.redis, quick=options.quick)
 
 
 if __name__ == "__main__":

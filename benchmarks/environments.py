@@ -16,6 +16,11 @@ REQUIREMENTS: dict[str, list[str]] = {
     "fastapi_cache2": ["fastapi-cache2[redis]==0.2.2", "jinja2", *_COMMON],
 }
 
+#: other sessions
+SESSIONS: dict[str, list[str]] = {
+    "starsessions": ["starsessions[redis]==2.2.1", *_COMMON],
+}
+
 #: other gateways, and HTTP clients to make one of
 PROXIES: dict[str, list[str]] = {
     "proxies": [
@@ -31,7 +36,7 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    wants = REQUIREMENTS.get(peer) or PROXIES.get(peer)
+    wants = REQUIREMENTS.get(peer) or SESSIONS.get(peer) or PROXIES.get(peer)
     if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"

@@ -124,7 +124,8 @@ class PasswordService:
         if known is not None and _BCRYPT.fullmatch(known):
             return _matches_bcrypt(known, data)
         try:
-            return self._hasher.verify(self._nobodys if known is None else known, data) and known is not None
+            self._hasher.verify(self._nobodys if known is None else known, data)
+            return known is not None
         except InvalidHashError:
             return self._matches(None, data)
         except VerificationError:
@@ -138,10 +139,10 @@ class PasswordService:
         # Counted until the thread is done with it: who has gone away has not stopped it.
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(self._done)
+        future.add_done_callback(lambda _: self._done())
         return await future
 
-    def _done(self, future: "asyncio.Future[object]") -> None:  # noqa: ARG002  # a callback's signature
+    def _done(self) -> None:
         self._pending -= 1
 
 

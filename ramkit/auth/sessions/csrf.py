@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ramkit.auth.sessions.core.csrf import SAFE, Verdict, judge, origins_of
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find
 from ramkit.kernel.replies import problem
@@ -54,7 +54,7 @@ class CSRFMiddleware:
         if kind not in ("http", "websocket") or (kind == "http" and scope["method"] in SAFE):
             await self.app(scope, receive, send)
             return
-        headers = scope["headers"]
+        headers: RawHeaders = scope["headers"]
         if type(headers) is not list:
             headers = scope["headers"] = list(headers)  # any iterable is legal; it is read more than once
         verdict = judge(headers, self._trusted)
@@ -67,7 +67,7 @@ class CSRFMiddleware:
             await self.app(scope, receive, send)
 
     async def _look_for_token(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], receive: Receive
+        self, scope: Scope, headers: RawHeaders, receive: Receive
     ) -> tuple[str, Receive]:
         sent = find(headers, self._header)
         if sent is not None:

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from ramkit.auth.sessions.session import Session
-from ramkit.kernel.asgi import Scope
+from ramkit.kernel.asgi import RawHeaders, Scope
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.lifespan import Resource
 
@@ -30,8 +30,11 @@ class Keeping(Protocol):
 class Keeper(Protocol):
     """Where sessions are kept, and under which cookie."""
 
-    resources: tuple[Resource, ...]
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What follows the app's lifespan."""
+        ...
 
-    async def load(self, headers: list[tuple[bytes, bytes]], context: RequestContext) -> Keeping:
+    async def load(self, headers: RawHeaders, context: RequestContext) -> Keeping:
         """What there is for a request's cookie. Never raises because a server is away."""
         ...

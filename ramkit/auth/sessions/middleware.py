@@ -10,7 +10,7 @@ from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import SessionStore
 from ramkit.auth.sessions.sessions import Sessions
 from ramkit.auth.sessions.stored import ServerSide, Subject
-from ramkit.kernel.asgi import ASGIApp, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from ramkit.kernel.clock import Clock
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
@@ -33,7 +33,7 @@ class SessionBase:
             else:
                 await self.app(scope, receive, send)
             return
-        headers = scope["headers"]
+        headers: RawHeaders = scope["headers"]
         if type(headers) is not list:
             headers = scope["headers"] = list(headers)  # any iterable is legal; it is read more than once
         context = RequestContext.of(scope)

@@ -135,7 +135,7 @@ class Session(dict[str, Any]):
         self.touch()
         return super().__ne__(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as dict's
+    __hash__ = None
 
     def __or__(self, other: Any) -> Any:
         return dict(self.items()) | other
@@ -143,7 +143,7 @@ class Session(dict[str, Any]):
     def __ror__(self, other: Any) -> Any:
         return other | dict(self.items())
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # as Starlette's
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # as Starlette's
         self.update(other)
         return self
 

@@ -17,7 +17,7 @@ from ramkit.auth.sessions.middleware import SessionBase, cookie_of
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.session import Session
 from ramkit.auth.sessions.signing import Revocable, SecretSigner, Signer
-from ramkit.kernel.asgi import ASGIApp, Scope
+from ramkit.kernel.asgi import ASGIApp, RawHeaders, Scope
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError, Unavailable
@@ -81,7 +81,7 @@ class _InCookie(NamedTuple):
     observers: tuple[Observer, ...]
     resources: tuple[Resource, ...] = ()
 
-    async def load(self, headers: list[tuple[bytes, bytes]], context: RequestContext) -> Keeping:
+    async def load(self, headers: RawHeaders, context: RequestContext) -> Keeping:
         value = self.cookie.read(headers)
         if value is None:
             return _Signed(self, None, Session(context=context))

@@ -14,7 +14,7 @@ from ramkit.auth.sessions.keeping import Keeping, Late
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import Outcome, SessionStore
 from ramkit.auth.sessions.session import Session
-from ramkit.kernel.asgi import Scope
+from ramkit.kernel.asgi import RawHeaders, Scope
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.lifespan import Resource
@@ -39,7 +39,7 @@ class ServerSide(NamedTuple):
     observers: tuple[Observer, ...]
     resources: tuple[Resource, ...]
 
-    async def load(self, headers: list[tuple[bytes, bytes]], context: RequestContext) -> Keeping:
+    async def load(self, headers: RawHeaders, context: RequestContext) -> Keeping:
         value = self.cookie.read(headers)
         key = None if value is None else hash_of(value)
         if key is None:

@@ -21,7 +21,6 @@ from ramkit.auth.sessions import (
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
-
 from tests.auth.sessions.helpers import NAME, Answer, acting, ask
 
 

@@ -9,7 +9,6 @@ from ramkit.auth.sessions import SessionTooLarge, SignedSessionMiddleware
 from ramkit.auth.sessions.signing import SecretSigner
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.testing.client import drive, http_scope
-
 from tests.auth.sessions.helpers import NAME, acting, ask
 
 SECRET = "s" * 32

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Record, decode, merge, pack, pack_names
 from ramkit.auth.sessions.policy import Lifetime
@@ -20,6 +20,10 @@ _CREATE: Final = Script.load("scripts/create.lua", vector=True)
 _CHANGE: Final = Script.load("scripts/change.lua", vector=True)
 _ENLIST: Final = Script.load("scripts/enlist.lua", vector=True)
 _TAKE: Final = Script.load("scripts/take.lua", vector=True)
+
+_WORDS: Final[dict[bytes, Literal["stored", "gone", "ended", "large"]]] = {
+    b"stored": "stored", b"gone": "gone", b"ended": "ended", b"large": "large",
+}  # fmt: skip
 
 #: Milliseconds that an ended session's place stays taken: longer than the making of another one takes.
 _TOMBSTONE: Final = 60_000
@@ -106,7 +110,7 @@ class RedisSessionStore:
             self._hear(number)
         elif what != b"large":
             await self._strike(key, subject)
-        return Outcome(what.decode(), int(number) if what == b"large" else 0)
+        return Outcome(_WORDS[what], int(number) if what == b"large" else 0)
 
     async def take(self, key: bytes) -> Record | None:
         data = await self.redis.run(_TAKE, (self._key(key),), (_TOMBSTONE,))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from ramkit.kernel.errors import ConfigurationError
 
@@ -33,7 +33,7 @@ class Cookie:
     _tail: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without types
+        if not isinstance(cast(object, self.name), str) or not _NAME.fullmatch(self.name):
             raise ConfigurationError("name", f"{self.name!r} is no cookie's name")
         if not _PATH.fullmatch(self.path):
             raise ConfigurationError("path", f"{self.path!r} is no path")
