@@ -6,7 +6,7 @@ from ramkit.auth.sessions.errors import SessionTooLarge
 from ramkit.auth.sessions.keeping import Keeping, Late
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.errors import Unavailable
-from ramkit.kernel.headers import find, find_all, without
+from ramkit.kernel.headers import without
 from ramkit.kernel.replies import Reply, problem
 
 __all__ = ["Exchange"]
@@ -14,6 +14,8 @@ __all__ = ["Exchange"]
 _log = logging.getLogger("ramkit.auth")
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+_CACHING = frozenset({b"cache-control", b"expires"})
+_VARY, _PRIVATE = (b"vary", b"Cookie"), (b"cache-control", b"private, no-cache")
 _BAD = (SessionTooLarge, TypeError)
 
 
@@ -35,7 +37,7 @@ class Exchange:
                 raise
             await self._answer(error)
             return
-        if self._started and not self._stopped:
+        if self._started and not self._stopped and self._keeping.session.accessed:
             await self._keep_late()
         if self._error is not None:
             raise self._error
@@ -58,7 +60,8 @@ class Exchange:
             message["type"] == "websocket.accept" and _version(self._scope) < (2, 1)
         )
         try:
-            cookie = await self._keeping.keep(self._scope, cookie=able)
+            pending = self._keeping.pending(self._scope)
+            cookie = await self._keeping.keep(self._scope, cookie=able) if pending else None
         except Late:
             _log.error("a session was begun or renewed where no cookie can be sent: it was not stored")
             cookie = None
@@ -78,7 +81,8 @@ class Exchange:
     async def _keep_late(self) -> None:
         """What was changed while the response went out, or in a background task, or in a WebSocket."""
         try:
-            await self._keeping.keep(self._scope, cookie=False)
+            if self._keeping.pending(self._scope):
+                await self._keeping.keep(self._scope, cookie=False)
         except Late:
             _log.error(
                 "a session was begun or renewed after its response had started, when no cookie could be "
@@ -110,12 +114,18 @@ def _headers(message: Message, cookie: bytes | None, *, http: bool) -> list[tupl
     """The app's, and that the response is one client's own (RFC 9111 §4.1, §5.2.2.7)."""
     headers = raw_headers(message)
     if http:
-        vary = b", ".join(find_all(headers, b"vary"))
-        names = {name.strip().lower() for name in vary.split(b",")}
-        if not names & {b"cookie", b"*"}:
-            headers = [*without(headers, b"vary"), (b"vary", vary + b", Cookie" if vary else b"Cookie")]
-        if find(headers, b"cache-control") is None and find(headers, b"expires") is None:
-            headers.append((b"cache-control", b"private, no-cache"))
+        vary, said = b"", False
+        for name, value in headers:
+            if name == b"vary":
+                vary += b", " + value
+            elif name in _CACHING:
+                said = True
+        if not vary:
+            headers.append(_VARY)
+        elif not {name.strip().lower() for name in vary.split(b",")} & {b"cookie", b"*"}:
+            headers = [*without(headers, b"vary"), (b"vary", vary[2:] + b", Cookie")]
+        if not said:
+            headers.append(_PRIVATE)
     if cookie:
         headers.append((b"set-cookie", cookie))
     return headers

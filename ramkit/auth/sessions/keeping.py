@@ -19,6 +19,10 @@ class Keeping(Protocol):
 
     session: Session
 
+    def pending(self, scope: Scope) -> bool:
+        """Whether there is anything for ``keep`` to do. Raises TypeError for what cannot be stored."""
+        ...
+
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
         """Store what changed since the last time; the Set-Cookie that the client needs, if any.
 

@@ -3,13 +3,20 @@
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, NoReturn, Self
 
-from ramkit.auth.sessions.core.record import Change, Fields, change_between, encode_fields, value_of
+from ramkit.auth.sessions.core.record import (
+    EMPTY,
+    Change,
+    Fields,
+    change_between,
+    decode_map,
+    encode_fields,
+    encode_map,
+    fields_of,
+)
 from ramkit.auth.sessions.errors import SessionUnavailable
 from ramkit.kernel.context import RequestContext
 
 __all__ = ["Session"]
-
-_NEVER: Fields = {}
 
 
 class Session(dict[str, Any]):
@@ -20,19 +27,19 @@ class Session(dict[str, Any]):
     one that nobody touches costs nothing.
     """
 
-    __slots__ = ("_base", "_cleared", "_context", "_error", "_regenerate", "accessed", "handle")
+    __slots__ = ("_body", "_cleared", "_context", "_error", "_regenerate", "accessed", "handle")
 
     def __init__(
         self,
-        base: Fields = _NEVER,
+        body: bytes = EMPTY,
         *,
         handle: str | None = None,
         error: Exception | None = None,
         context: RequestContext | None = None,
     ) -> None:
         # Decoded at once: json.dumps and its like look into a dict past its methods.
-        super().__init__({name: value_of(data) for name, data in base.items()} if base else {})
-        self._base, self._error, self._context = base, error, context
+        super().__init__(decode_map(body) if body is not EMPTY else ())
+        self._body, self._error, self._context = body, error, context
         self._cleared = self._regenerate = False
         self.accessed = False
         #: what ``Sessions`` knows it by; no secret. None for one that is not stored yet.
@@ -48,14 +55,18 @@ class Session(dict[str, Any]):
 
     @property
     def modified(self) -> bool:
-        return self.accessed and (self._cleared or self._regenerate or bool(self.change()))
+        return (
+            self.accessed
+            and self._error is None
+            and (self._cleared or self._regenerate or encode_map(self) != self._body)
+        )
 
     # -- for the middleware --
 
     @property
     def base(self) -> Fields:
         """The encoded values that were read."""
-        return self._base
+        return fields_of(self._body)
 
     @property
     def cleared(self) -> bool:
@@ -74,13 +85,11 @@ class Session(dict[str, Any]):
 
     def change(self) -> Change:
         """What this request did to it. Raises TypeError for a value that cannot be encoded."""
-        if not self.accessed:
-            return Change({}, ())
-        return change_between(self._base, encode_fields(dict(super().items())))
+        return change_between(self.base, encode_fields(dict(super().items())))
 
-    def rebase(self, base: Fields, handle: str | None) -> None:
-        """It was stored: from now on changes are what differs from this."""
-        self._base, self.handle = base, handle
+    def rebase(self, handle: str | None) -> None:
+        """It was stored as it is: from now on changes are what differs from this."""
+        self._body, self.handle = encode_map(self), handle
         self._cleared = self._regenerate = False
 
     def touch(self) -> None:

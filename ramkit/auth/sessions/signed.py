@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 from starlette.exceptions import HTTPException
 
 from ramkit.auth.sessions.core.cookies import Cookie
-from ramkit.auth.sessions.core.record import Fields, merge, pack, unpack
+from ramkit.auth.sessions.core.record import Fields, decode_map, map_of, merge
 from ramkit.auth.sessions.errors import SessionTooLarge
 from ramkit.auth.sessions.events import SessionRead, SessionWrite
 from ramkit.auth.sessions.keeping import Keeping, Late
@@ -87,14 +87,14 @@ class _InCookie(NamedTuple):
             return _Signed(self, None, Session(context=context))
         try:
             claims = self._claims(value)
-            fields = None if claims is None else _fields(claims)
+            body = None if claims is None else _body(claims)
         except Unavailable as error:
             self.tell(SessionRead("unavailable"))
             return _Signed(self, None, Session(error=error, context=context))
-        self.tell(SessionRead("unknown" if fields is None else "found"))
-        if claims is None or fields is None:
+        self.tell(SessionRead("unknown" if body is None else "found"))
+        if claims is None or body is None:
             return _Signed(self, None, Session(context=context))
-        return _Signed(self, claims, Session(fields, handle=str(claims["jti"]), context=context))
+        return _Signed(self, claims, Session(body, handle=str(claims["jti"]), context=context))
 
     def tell(self, event: Event) -> None:
         if self.observers:
@@ -121,14 +121,14 @@ class _Signed:
     def __init__(self, keeper: _InCookie, claims: Mapping[str, Any] | None, session: Session) -> None:
         self._keeper, self._claims, self.session = keeper, claims, session
 
+    def pending(self, scope: Scope) -> bool:  # noqa: ARG002  # the protocol's
+        return self.session.modified
+
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:  # noqa: ARG002  # the protocol's
         session, keeper, was = self.session, self._keeper, self._claims
-        if not session.accessed or session.failed:
+        if not session.modified:
             return None
-        change = session.change()
-        if not change and not session.cleared and not session.renewing:
-            return None
-        fields = merge(session.base, change)
+        fields = merge(session.base, session.change())
         if not fields and was is None:
             return None
         if not cookie:
@@ -143,7 +143,7 @@ class _Signed:
                 keeper.tell(SessionWrite("unavailable"))
                 raise
         self._tell_write(fields, was, renewed=renewed)
-        session.rebase(fields, str(self._claims["jti"]) if self._claims else None)
+        session.rebase(str(self._claims["jti"]) if self._claims else None)
         return keeper.cookie.kept(value, keeper.lifetime.idle) if fields else keeper.cookie.removed()
 
     def _sign(self, fields: Fields, *, renewed: bool) -> bytes:
@@ -156,7 +156,7 @@ class _Signed:
             "iat": now,
             "exp": min(now + max(1, int(keeper.lifetime.idle)), ends),
             _ENDS: ends,
-            _STATE: urlsafe_b64encode(pack(fields)).decode(),
+            _STATE: urlsafe_b64encode(map_of(fields)).decode(),
         }
         value = keeper.signer.sign(claims).encode()
         if len(value) > keeper.cookie.room():
@@ -172,9 +172,11 @@ class _Signed:
             self._claims = None
 
 
-def _fields(claims: Mapping[str, Any]) -> Fields | None:
+def _body(claims: Mapping[str, Any]) -> bytes | None:
     state = claims.get(_STATE)
     try:
-        return unpack(urlsafe_b64decode(state)) if isinstance(state, str) else None
+        body = urlsafe_b64decode(state) if isinstance(state, str) else b""
+        decode_map(body)
     except ValueError:
         return None
+    return body

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ramkit.auth.sessions.core.cookies import Cookie
 from ramkit.auth.sessions.core.ids import hash_of, new_id, subject_hash
-from ramkit.auth.sessions.core.record import HEAD, NIL, NOBODY, Change, Fields, Record, merge, pack
+from ramkit.auth.sessions.core.record import NIL, NOBODY, Change, Fields, Record, map_of, merge, size_of
 from ramkit.auth.sessions.errors import SessionTooLarge
 from ramkit.auth.sessions.events import SessionRead, SessionWrite
 from ramkit.auth.sessions.keeping import Keeping, Late
@@ -46,14 +46,18 @@ class ServerSide(NamedTuple):
             return _Stored(self, None, None, Session(context=context))
         try:
             record = await self.store.read(key)
+            session = None if record is None else Session(record.body, handle=key.hex(), context=context)
         except Unavailable as error:
             self.tell(SessionRead("unavailable"))
             return _Stored(self, None, None, Session(error=error, context=context))
-        self.tell(SessionRead("unknown" if record is None else "found"))
-        if record is None:
+        except ValueError:  # damaged
+            record = session = None
+        if record is None or session is None:
+            self.tell(SessionRead("unknown"))
             # An id that a client brings is never adopted: what is stored gets one of ours.
             return _Stored(self, None, None, Session(context=context))
-        return _Stored(self, key, record, Session(record.fields, handle=key.hex(), context=context))
+        self.tell(SessionRead("found"))
+        return _Stored(self, key, record, session)
 
     def tell(self, event: Event) -> None:
         if self.observers:
@@ -81,6 +85,19 @@ class _Stored:
         self._keeper, self._key, self._record, self.session = keeper, key, record, session
         self._dead = False
 
+    def pending(self, scope: Scope) -> bool:
+        record = self._record
+        return self._changed(scope) or (
+            record is not None
+            and self._keeper.store.now() - record.seen >= self._keeper.lifetime.extend_after
+        )
+
+    def _changed(self, scope: Scope) -> bool:
+        session, keeper = self.session, self._keeper
+        if session.accessed and not isinstance(keeper.subject, str) and self._record is not None:
+            return not session.failed
+        return session.modified
+
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
         try:
             return await self._keep(scope, cookie=cookie)
@@ -93,13 +110,11 @@ class _Stored:
 
     async def _keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
         session, was = self.session, self._record
-        if not session.accessed or session.failed:
+        if self._dead or not self._changed(scope):
             await self._extend()
             return None
         change = session.change()
         fields = merge(session.base, change)
-        if self._dead:
-            return None
         if session.cleared or (was is not None and change and not fields):
             return await self._end(scope, fields, cookie=cookie)
         if self._key is None or was is None:
@@ -131,7 +146,7 @@ class _Stored:
         if key is not None:
             await self._keeper.store.take(key)
             self._keeper.tell(SessionWrite("ended"))
-        self.session.rebase({}, None)
+        self.session.rebase(None)
         if fields:
             return await self._create(scope, fields, cookie=cookie)
         return self._keeper.cookie.removed() if key is not None else None
@@ -164,9 +179,12 @@ class _Stored:
         if not self._arrived(outcome, fields, "created" if replacing is None else "regenerated"):
             return None
         now = keeper.store.now()
-        self._key, self._record = key, Record(now, now + keeper.lifetime.absolute, now, subject, fields)
+        self._key, self._record = (
+            key,
+            Record(now, now + keeper.lifetime.absolute, now, subject, map_of(fields)),
+        )
         self._dead = False
-        self.session.rebase(fields, key.hex())
+        self.session.rebase(key.hex())
         return keeper.cookie.kept(value, keeper.lifetime.absolute)
 
     async def _change(self, change: Change, fields: Fields, was: Record) -> bytes | None:
@@ -175,8 +193,8 @@ class _Stored:
         outcome = await keeper.store.change(key, was.subject, change, keeper.lifetime, keeper.max_bytes)
         if not self._arrived(outcome, fields, "changed"):
             return keeper.cookie.removed() if outcome.what == "ended" else None
-        self._record = was._replace(seen=keeper.store.now(), fields=fields)
-        self.session.rebase(fields, key.hex())
+        self._record = was._replace(seen=keeper.store.now(), body=map_of(fields))
+        self.session.rebase(key.hex())
         return None
 
     def _arrived(self, outcome: Outcome, fields: Fields, what: str) -> bool:
@@ -185,11 +203,11 @@ class _Stored:
         if outcome.what != "stored":
             self._key = self._record = None
             self._dead = outcome.what == "gone"
-            self.session.rebase(fields, None)
+            self.session.rebase(None)
         self._keeper.tell(SessionWrite(what if outcome.what == "stored" else outcome.what))
         return outcome.what == "stored"
 
     def _check(self, fields: Fields) -> None:
-        size = HEAD + len(pack(fields))
+        size = size_of(fields)
         if size > self._keeper.max_bytes:
             raise SessionTooLarge(size, self._keeper.max_bytes)

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from secrets import token_bytes
 from typing import Any
 
-from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Fields, pack
+from ramkit.auth.sessions.core.record import NOBODY, Change, Fields, size_of
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import SessionStore
 from ramkit.kernel.errors import Unavailable
@@ -59,7 +59,7 @@ class SessionStoreContract:
 
     async def test_what_was_created_is_read(self) -> None:
         async with self.opened() as store:
-            key, fields = token_bytes(32), {"a": b"\x01", "ü\ud800": b"\x00" * 300, "": b"\xc0"}
+            key, fields = token_bytes(32), {"a": b"\x01", "ü" * 40: b"\xc5\x01\x2c" + bytes(300), "": b"\xc0"}
             assert await store.read(key) is None
             assert (await store.create(key, _SOMEBODY, Change(fields, ()), LIFE, MOST)).what == "stored"
             record = await store.read(key)
@@ -72,25 +72,25 @@ class SessionStoreContract:
     async def test_changes_of_different_keys_both_stay(self) -> None:
         async with self.opened() as store:
             key = token_bytes(32)
-            await store.create(key, NOBODY, sets(a=b"1", b=b"2", c=b"3", d=b"4"), LIFE, MOST)
+            await store.create(key, NOBODY, sets(a=b"\x01", b=b"\x02", c=b"\x03", d=b"\x04"), LIFE, MOST)
             await asyncio.gather(
-                store.change(key, NOBODY, Change({"a": b"10", "e": b"5"}, ("b",)), LIFE, MOST),
-                store.change(key, NOBODY, Change({"c": b"30"}, ("gone",)), LIFE, MOST),
+                store.change(key, NOBODY, Change({"a": b"\x0a", "e": b"\x05"}, ("b",)), LIFE, MOST),
+                store.change(key, NOBODY, Change({"c": b"\x1e"}, ("gone",)), LIFE, MOST),
             )
-            assert await self._fields(store, key) == {"a": b"10", "c": b"30", "d": b"4", "e": b"5"}
+            assert await self._fields(store, key) == {"a": b"\x0a", "c": b"\x1e", "d": b"\x04", "e": b"\x05"}
 
     async def test_of_changes_of_one_key_the_last_counts(self) -> None:
         async with self.opened() as store:
             key = token_bytes(32)
-            await store.create(key, NOBODY, sets(a=b"1", b=b"2"), LIFE, MOST)
-            for change in (Change({}, ("a",)), sets(a=b"again"), sets(b=b"3"), Change({}, ("b",))):
+            await store.create(key, NOBODY, sets(a=b"\x01", b=b"\x02"), LIFE, MOST)
+            for change in (Change({}, ("a",)), sets(a=b"\xa5again"), sets(b=b"\x03"), Change({}, ("b",))):
                 assert (await store.change(key, NOBODY, change, LIFE, MOST)).what == "stored"
-            assert await self._fields(store, key) == {"a": b"again"}
+            assert await self._fields(store, key) == {"a": b"\xa5again"}
 
     async def test_nothing_left_is_the_end(self) -> None:
         async with self.opened() as store:
             key = token_bytes(32)
-            await store.create(key, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(key, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
             assert (await store.change(key, _SOMEBODY, Change({}, ("a",)), LIFE, MOST)).what == "ended"
             assert await store.read(key) is None
             assert await store.listed(_SOMEBODY) == []
@@ -99,7 +99,7 @@ class SessionStoreContract:
         async with self.opened() as store:
             key = token_bytes(32)
             for _ in range(2):
-                assert (await store.change(key, _SOMEBODY, sets(a=b"1"), LIFE, MOST)).what == "gone"
+                assert (await store.change(key, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)).what == "gone"
                 assert (await store.change(key, _SOMEBODY, Change({}, ()), LIFE, MOST)).what == "gone"
                 assert await store.read(key) is None
                 await store.take(key)
@@ -107,20 +107,20 @@ class SessionStoreContract:
 
     async def test_what_is_too_large_stays_as_it_was(self) -> None:
         async with self.opened() as store:
-            key, fields = token_bytes(32), {"a": b"12345"}
-            most = HEAD + len(pack(fields))
+            key, fields = token_bytes(32), {"a": b"\xa512345"}
+            most = size_of(fields)
             assert await store.create(key, NOBODY, Change(fields, ()), LIFE, most - 1) == ("large", most)
             assert await store.read(key) is None
             assert (await store.create(key, NOBODY, Change(fields, ()), LIFE, most)).what == "stored"
-            assert await store.change(key, NOBODY, sets(a=b"123456"), LIFE, most) == ("large", most + 1)
+            assert await store.change(key, NOBODY, sets(a=b"\xa6123456"), LIFE, most) == ("large", most + 1)
             assert await self._fields(store, key) == fields
-            assert (await store.change(key, NOBODY, sets(a=b"54321"), LIFE, most)).what == "stored"
+            assert (await store.change(key, NOBODY, sets(a=b"\xa554321"), LIFE, most)).what == "stored"
 
     async def test_idle_and_absolute_lifetime(self) -> None:
         async with self.opened() as store:
             key, idle = token_bytes(32), token_bytes(32)
-            await store.create(key, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
-            await store.create(idle, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(key, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
+            await store.create(idle, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
             for _ in range(12):
                 await self.elapse(80)
                 await store.change(key, _SOMEBODY, Change({}, ()), LIFE, MOST)
@@ -130,17 +130,17 @@ class SessionStoreContract:
             assert record.seen - record.created > 900
             await self.elapse(80)  # 1040 seconds after its beginning
             assert await store.read(key) is None
-            assert (await store.change(key, _SOMEBODY, sets(a=b"2"), LIFE, MOST)).what == "gone"
+            assert (await store.change(key, _SOMEBODY, sets(a=b"\x02"), LIFE, MOST)).what == "gone"
 
     async def test_replacing(self) -> None:
         async with self.opened() as store:
             old, new = token_bytes(32), token_bytes(32)
-            await store.create(old, NOBODY, sets(a=b"1", b=b"2"), LIFE, MOST)
-            await store.change(old, NOBODY, sets(c=b"meanwhile"), LIFE, MOST)
-            change = Change({"a": b"10"}, ("b",))
+            await store.create(old, NOBODY, sets(a=b"\x01", b=b"\x02"), LIFE, MOST)
+            await store.change(old, NOBODY, sets(c=b"\xa9meanwhile"), LIFE, MOST)
+            change = Change({"a": b"\x0a"}, ("b",))
             assert (await store.create(new, _SOMEBODY, change, LIFE, MOST, replacing=old)).what == "stored"
             assert await store.read(old) is None
-            assert await self._fields(store, new) == {"a": b"10", "c": b"meanwhile"}
+            assert await self._fields(store, new) == {"a": b"\x0a", "c": b"\xa9meanwhile"}
             again = await store.create(token_bytes(32), _SOMEBODY, change, LIFE, MOST, replacing=old)
             assert again.what == "gone"
             assert await store.listed(_SOMEBODY) == [new]
@@ -148,9 +148,9 @@ class SessionStoreContract:
     async def test_one_of_many_replaces(self) -> None:
         async with self.opened() as store:
             old, new = token_bytes(32), [token_bytes(32) for _ in range(8)]
-            await store.create(old, NOBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(old, NOBODY, sets(a=b"\x01"), LIFE, MOST)
             made = await asyncio.gather(
-                *(store.create(key, _SOMEBODY, sets(b=b"2"), LIFE, MOST, replacing=old) for key in new)
+                *(store.create(key, _SOMEBODY, sets(b=b"\x02"), LIFE, MOST, replacing=old) for key in new)
             )
             assert sorted(each.what for each in made) == ["gone"] * 7 + ["stored"]
             assert [await store.read(key) is not None for key in new].count(True) == 1
@@ -158,22 +158,22 @@ class SessionStoreContract:
     async def test_taking(self) -> None:
         async with self.opened() as store:
             key = token_bytes(32)
-            await store.create(key, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(key, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
             assert await store.listed(_SOMEBODY) == [key]
             taken = await store.take(key)
             assert taken is not None
-            assert taken.fields == {"a": b"1"}
+            assert taken.fields == {"a": b"\x01"}
             assert await store.take(key) is None
             assert await store.read(key) is None
             assert await store.listed(_SOMEBODY) == []
-            assert (await store.change(key, _SOMEBODY, sets(a=b"2"), LIFE, MOST)).what == "gone"
+            assert (await store.change(key, _SOMEBODY, sets(a=b"\x02"), LIFE, MOST)).what == "gone"
 
     async def test_listed_are_a_subjects_own_and_do_not_pile_up(self) -> None:
         async with self.opened() as store:
             keys = [token_bytes(32) for _ in range(3)]
             for key in keys:
-                await store.create(key, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
-            await store.create(token_bytes(32), bytes(reversed(range(32))), sets(a=b"1"), LIFE, MOST)
+                await store.create(key, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
+            await store.create(token_bytes(32), bytes(reversed(range(32))), sets(a=b"\x01"), LIFE, MOST)
             assert sorted(await store.listed(_SOMEBODY)) == sorted(keys)
             await self.elapse(90)
             await store.change(keys[0], _SOMEBODY, Change({}, ()), LIFE, MOST)
@@ -181,7 +181,7 @@ class SessionStoreContract:
             alive = [key for key in await store.listed(_SOMEBODY) if await store.read(key) is not None]
             assert alive == keys[:1]
             last = token_bytes(32)
-            await store.create(last, _SOMEBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(last, _SOMEBODY, sets(a=b"\x01"), LIFE, MOST)
             assert sorted(await store.listed(_SOMEBODY)) == sorted([keys[0], last])
 
     async def _fields(self, store: SessionStore, key: bytes) -> Fields | None:
@@ -203,11 +203,11 @@ class HangingSessionStoreContract(SessionStoreContract):
     async def test_a_server_that_hangs_is_unavailable(self) -> None:
         async with self.opened() as store:
             key = token_bytes(32)
-            await store.create(key, NOBODY, sets(a=b"1"), LIFE, MOST)
+            await store.create(key, NOBODY, sets(a=b"\x01"), LIFE, MOST)
             calls: list[Callable[[], Awaitable[object]]] = [
                 lambda: store.read(key),
-                lambda: store.create(token_bytes(32), NOBODY, sets(a=b"1"), LIFE, MOST),
-                lambda: store.change(key, NOBODY, sets(a=b"1"), LIFE, MOST),
+                lambda: store.create(token_bytes(32), NOBODY, sets(a=b"\x01"), LIFE, MOST),
+                lambda: store.change(key, NOBODY, sets(a=b"\x01"), LIFE, MOST),
                 lambda: store.take(token_bytes(32)),
                 lambda: store.listed(_SOMEBODY),
             ]

@@ -91,7 +91,7 @@ async def test_revocations_that_are_not_known(app, revocations):
 
 def forged(**changes: Any) -> list[str]:
     """Tokens that are not ours, one way or another."""
-    state = base64.urlsafe_b64encode(b"").decode()
+    state = base64.urlsafe_b64encode(b"\x80").decode()
     claims = {
         "jti": "x",
         "iat": 0,

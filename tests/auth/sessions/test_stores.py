@@ -113,7 +113,7 @@ async def test_who_logs_out_everywhere_also_ends_what_is_just_being_made(redis_u
     """Regeneration lists the new session first: whoever revokes in between finds it there."""
     store = RedisSessionStore(redis_url, deadline=DEADLINE)
     sessions, who, old, new = Sessions(store), token_bytes(32), token_bytes(32), token_bytes(32)
-    await store.create(old, who, Change({"a": b"1"}, ()), LIFE, 1000)
+    await store.create(old, who, Change({"a": b"\x01"}, ()), LIFE, 1000)
     take, seen = store.take, []
 
     async def take_while_others_revoke(key: bytes):
@@ -125,7 +125,7 @@ async def test_who_logs_out_everywhere_also_ends_what_is_just_being_made(redis_u
         return taken
 
     store.take = take_while_others_revoke  # type: ignore[method-assign]  # somebody else, in between
-    outcome = await store.create(new, who, Change({"b": b"2"}, ()), LIFE, 1000, replacing=old)
+    outcome = await store.create(new, who, Change({"b": b"\x02"}, ()), LIFE, 1000, replacing=old)
     assert new in seen
     assert outcome.what == "gone"
     assert await store.read(new) is None
@@ -156,11 +156,11 @@ async def test_a_redis_that_evicts_is_refused(redis_url: str, redis_server: Redi
         with pytest.raises(ConfigurationError, match="evicts .allkeys-lru"):
             await store.start()
         with pytest.raises(ConfigurationError, match="maxmemory-policy"):
-            await store.create(token_bytes(32), NOBODY, Change({"a": b"1"}, ()), LIFE, 1000)
+            await store.create(token_bytes(32), NOBODY, Change({"a": b"\x01"}, ()), LIFE, 1000)
     willing = RedisSessionStore(redis_url, deadline=DEADLINE, eviction_may_end_sessions=True)
     await willing.start()
     assert (
-        await willing.create(token_bytes(32), NOBODY, Change({"a": b"1"}, ()), LIFE, 1000)
+        await willing.create(token_bytes(32), NOBODY, Change({"a": b"\x01"}, ()), LIFE, 1000)
     ).what == "stored"
 
     middleware = SessionMiddleware(nothing, store=redis_url)
@@ -174,13 +174,13 @@ async def test_a_redis_that_evicts_is_refused(redis_url: str, redis_server: Redi
 async def test_full_memory_is_unavailable_and_ends_nothing(redis_url: str, redis_server: RedisServer) -> None:
     store = RedisSessionStore(redis_url, deadline=DEADLINE)
     key = token_bytes(32)
-    await store.create(key, NOBODY, Change({"a": b"1"}, ()), LIFE, 1000)
+    await store.create(key, NOBODY, Change({"a": b"\x01"}, ()), LIFE, 1000)
     redis_server.execute("CONFIG", "SET", "maxmemory", "1", "maxmemory-policy", "noeviction")
     with pytest.raises(Unavailable):
-        await store.change(key, NOBODY, Change({"a": b"2"}, ()), LIFE, 1000)
+        await store.change(key, NOBODY, Change({"a": b"\x02"}, ()), LIFE, 1000)
     record = await store.read(key)
     assert record is not None
-    assert record.fields == {"a": b"1"}
+    assert record.fields == {"a": b"\x01"}
     assert await store.take(key) is not None
     assert await store.read(key) is None
     await store.aclose()
@@ -189,7 +189,7 @@ async def test_full_memory_is_unavailable_and_ends_nothing(redis_url: str, redis
 async def test_what_the_user_made_stays_open(redis_url: str) -> None:
     ours = Redis(redis_url, deadline=DEADLINE)
     store = RedisSessionStore(ours, prefix="app:")
-    await store.create(token_bytes(32), NOBODY, Change({"a": b"1"}, ()), LIFE, 1000)
+    await store.create(token_bytes(32), NOBODY, Change({"a": b"\x01"}, ()), LIFE, 1000)
     await store.aclose()
     (key,) = await ours.execute("KEYS", "*")
     assert re.fullmatch(rb"app:session:[0-9a-f]{64}", key)
@@ -199,7 +199,7 @@ async def test_what_the_user_made_stays_open(redis_url: str) -> None:
 async def test_memory_forgets_the_expired(clock: ManualClock) -> None:
     store = MemorySessionStore(clock=clock)
     for _ in range(3000):
-        await store.create(token_bytes(32), token_bytes(32), Change({"a": b"1"}, ()), LIFE, 1000)
+        await store.create(token_bytes(32), token_bytes(32), Change({"a": b"\x01"}, ()), LIFE, 1000)
         clock.advance(1)
     assert len(store) < 1300
     clock.step(86_400)  # a step of the wall clock ends nobody's session

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ramkit.auth.sessions.core.record import NOBODY, Change, Record, decode, encode, merge
+from ramkit.auth.sessions.core.record import NOBODY, Change, Record, decode, encode, map_of, merge
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import Outcome
 from ramkit.kernel.clock import Clock, SystemClock
@@ -50,7 +50,7 @@ class MemorySessionStore:
             return Outcome("gone")
         now = self.now()
         fields = merge(old.fields if old is not None else {}, change)
-        data = encode(Record(now, now + lifetime.absolute, now, subject, fields))
+        data = encode(Record(now, now + lifetime.absolute, now, subject, map_of(fields)))
         if replacing is not None and old is not None:
             self._drop(replacing, old)
         if len(data) > most:
@@ -76,7 +76,7 @@ class MemorySessionStore:
         if change and not fields:
             self._drop(key, record)
             return Outcome("ended")
-        data = encode(record._replace(seen=now, fields=fields))
+        data = encode(record._replace(seen=now, body=map_of(fields)))
         if change and len(data) > most:
             return Outcome("large", len(data))
         self._kept[key] = (min(now + lifetime.idle, record.ends), data)

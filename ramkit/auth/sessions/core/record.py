@@ -1,7 +1,8 @@
-"""A session's bytes: a head, and each top-level key beside its value.
+"""A session's bytes: a head, an index, and a msgpack map of what it holds.
 
-Values are msgpack (msgspec). Each is framed by itself, so that the script that merges need not know what
-is in it, and a change is found by comparing bytes, however deep it is.
+The map is read and written as a whole, which takes a microsecond, and a change, however deep, is found by
+comparing it with what was read. The index says where each key and its value are, so that the script that
+merges need not know what is in them.
 """
 
 import struct
@@ -11,37 +12,49 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 __all__ = [
-    "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "encode",
-    "encode_fields", "merge", "pack", "pack_names", "subject_hash_input", "unpack", "value_of",
+    "EMPTY", "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "decode_map",
+    "encode", "encode_fields", "encode_map", "fields_of", "map_of", "merge", "pack", "pack_names", "size_of",
+    "subject_hash_input", "unpack",
 ]  # fmt: skip
 
 #: encoded values by their keys
 Fields = dict[str, bytes]
 
 #: version; created, end and last activity in seconds of the store's time; the subject's hash.
-#: scripts/change.lua and create.lua have the same.
+#: The scripts have the same.
 _HEAD: Final = struct.Struct(">Bddd32s")
 #: bytes of the head
 HEAD: Final = _HEAD.size
-_LENGTH: Final = struct.Struct(">I")
+_COUNT: Final = struct.Struct(">I")
+_LENGTHS: Final = struct.Struct(">II")
 _VERSION: Final = 1
 #: the hash of no subject
 NOBODY: Final = bytes(32)
 #: None, encoded
 NIL: Final = b"\xc0"
+#: a map of nothing
+EMPTY: Final = b"\x80"
 
 _encode = msgspec.msgpack.Encoder().encode
-value_of = msgspec.msgpack.Decoder().decode
+_decode_raw = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+#: a map's values; raises ValueError
+decode_map = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 class Record(NamedTuple):
-    """What a store keeps of a session; times in seconds since the epoch, by the store's clock."""
+    """What a store keeps of a session; times in seconds since the epoch, by the store's clock; ``body`` is a
+    msgpack map."""
 
     created: float
     ends: float
     seen: float
     subject: bytes
-    fields: Fields
+    body: bytes
+
+    @property
+    def fields(self) -> Fields:
+        """The encoded values."""
+        return fields_of(self.body)
 
 
 class Change(NamedTuple):
@@ -54,6 +67,15 @@ class Change(NamedTuple):
         return bool(self.sets or self.removed)
 
 
+def encode_map(values: dict[str, Any]) -> bytes:
+    """A map's bytes. Raises TypeError for what has none."""
+    try:
+        return _encode(values)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        encode_fields(values)  # says which
+        raise
+
+
 def encode_fields(values: Mapping[str, Any]) -> Fields:
     """Each value's bytes. Raises TypeError for what has none, and for a key that is no string."""
     fields: Fields = {}
@@ -61,21 +83,27 @@ def encode_fields(values: Mapping[str, Any]) -> Fields:
         if type(name) is not str:
             raise TypeError(f"a session's keys are strings, not {name!r}")
         try:
+            _encode(name)
             fields[name] = _encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise TypeError(f"session[{name!r}] cannot be stored: {error}") from error
     return fields
 
 
+def fields_of(body: bytes) -> Fields:
+    """The encoded values of a map. Raises ValueError."""
+    return {name: bytes(raw) for name, raw in _decode_raw(body).items()}
+
+
+def map_of(fields: Fields) -> bytes:
+    """The map that holds these."""
+    return _encode({name: msgspec.Raw(data) for name, data in fields.items()})
+
+
 def change_between(base: Fields, now: Fields) -> Change:
     """What was set and removed from one to the other."""
-    if base == now:
-        return _NOTHING
     sets = {name: data for name, data in now.items() if base.get(name) != data}
     return Change(sets, tuple(name for name in base if name not in now))
-
-
-_NOTHING = Change({}, ())
 
 
 def merge(current: Fields, change: Change) -> Fields:
@@ -86,18 +114,24 @@ def merge(current: Fields, change: Change) -> Fields:
 
 
 def pack(fields: Fields) -> bytes:
-    """Key and value by turns, each after its length in four bytes."""
-    parts: list[bytes] = []
-    for name, data in fields.items():
-        key = name.encode("utf-8", "surrogatepass")
-        parts += (_LENGTH.pack(len(key)), key, _LENGTH.pack(len(data)), data)
-    return b"".join(parts)
+    """The index and the map: how many there are, the lengths of each key and value, and these."""
+    body = map_of(fields)
+    lengths = [_LENGTHS.pack(len(_encode(name)), len(data)) for name, data in fields.items()]
+    return b"".join((_COUNT.pack(len(fields)), *lengths, body))
 
 
 def pack_names(names: Iterable[str]) -> bytes:
-    """Names alone, each after its length."""
-    keys = [name.encode("utf-8", "surrogatepass") for name in names]
-    return b"".join(_LENGTH.pack(len(key)) + key for key in keys)
+    """Encoded keys alone, each after its length."""
+    keys = [_encode(name) for name in names]
+    return b"".join(_COUNT.pack(len(key)) + key for key in keys)
+
+
+def unpack(data: bytes, at: int = 0) -> bytes | None:
+    """The map of what ``pack`` made, from there on; None for bytes that are none."""
+    if len(data) < at + _COUNT.size:
+        return None
+    body = data[at + _COUNT.size + _LENGTHS.size * _COUNT.unpack_from(data, at)[0] :]
+    return body or None
 
 
 def encode(record: Record) -> bytes:
@@ -106,29 +140,17 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record | None:
-    """The record, None for bytes that are none."""
+    """The record, None for bytes that are none; its map is not looked into."""
     if len(data) < HEAD or data[0] != _VERSION:
         return None
     _, created, ends, seen, subject = _HEAD.unpack_from(data)
-    fields = unpack(data, HEAD)
-    return None if fields is None else Record(created, ends, seen, subject, fields)
+    body = unpack(data, HEAD)
+    return None if body is None else Record(created, ends, seen, subject, body)
 
 
-def unpack(data: bytes, at: int = 0) -> Fields | None:
-    """What ``pack`` was given, from there on; None for bytes that are none."""
-    fields: Fields = {}
-    length, size = _LENGTH.unpack_from, len(data)
-    try:
-        while at < size:
-            middle = at + 4 + length(data, at)[0]
-            end = middle + 4 + length(data, middle)[0]
-            if end > size:
-                return None
-            fields[str(data[at + 4 : middle], "utf-8", "surrogatepass")] = data[middle + 4 : end]
-            at = end
-    except (struct.error, UnicodeDecodeError):
-        return None
-    return fields
+def size_of(fields: Fields) -> int:
+    """Bytes of a record that holds these."""
+    return HEAD + len(pack(fields))
 
 
 def subject_hash_input(subject: Any) -> bytes:
