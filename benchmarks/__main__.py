@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, gateway, limits
+from benchmarks import auth, cache, gateway, limits, sessions
 
-ROOMS = ["cache", "gateway", "auth", "limits"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits"]
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
         auth.run(quick=options.quick)
     if "limits" in rooms:
         limits.main(options.redis, quick=options.quick)
+    if "sessions" in rooms:
+        sessions.run(options.redis, quick=options.quick)
 
 
 if __name__ == "__main__":

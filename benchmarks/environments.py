@@ -22,6 +22,11 @@ LIMITS: dict[str, list[str]] = {
     "slowapi": ["slowapi==0.1.10", "fastapi==0.140.0", "redis==8.0.0", *_COMMON],
 }
 
+#: other sessions
+SESSIONS: dict[str, list[str]] = {
+    "starsessions": ["starsessions[redis]==2.2.1", *_COMMON],
+}
+
 #: other gateways, and HTTP clients to make one of
 PROXIES: dict[str, list[str]] = {
     "proxies": [
@@ -37,7 +42,7 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    wants = {**REQUIREMENTS, **LIMITS, **PROXIES}.get(peer)
+    wants = {**REQUIREMENTS, **LIMITS, **SESSIONS, **PROXIES}.get(peer)
     if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"

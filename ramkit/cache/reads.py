@@ -46,12 +46,17 @@ class WatchedScope(dict[str, Any]):
     def conclude(self) -> None:
         """Look at what was not seen being read."""
         session = super().get("session")
-        # Starlette's middleware reads its session itself; one that is empty says nothing of anybody.
-        silent = hasattr(session, "accessed") and not session
+        # Starlette's middleware reads its session itself; one that is empty says nothing of anybody. Its
+        # length is dict's: one that counts its reads must not count this.
+        silent = hasattr(session, "accessed") and isinstance(session, dict) and not _length(session)
         if getattr(session, "accessed", False) or (self._session_read and not silent):
             self._context.personal = True
         if not _anonymous(super().get("user")):
             self._context.personal = True
+
+
+def _length(session: dict[str, Any]) -> int:
+    return dict.__len__(session)
 
 
 def _anonymous(user: Any) -> bool:

@@ -1,0 +1,182 @@
+"""Sessions whose state is in a signed cookie: nothing on the server."""
+
+import logging
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from secrets import token_urlsafe
+from typing import Any, NamedTuple, cast
+
+from starlette.exceptions import HTTPException
+
+from ramkit.auth.sessions.core.cookies import Cookie
+from ramkit.auth.sessions.core.record import Fields, decode_map, map_of, merge
+from ramkit.auth.sessions.errors import SessionTooLarge
+from ramkit.auth.sessions.events import SessionRead, SessionWrite
+from ramkit.auth.sessions.keeping import Keeping, Late
+from ramkit.auth.sessions.middleware import SessionBase, cookie_of
+from ramkit.auth.sessions.policy import Lifetime
+from ramkit.auth.sessions.session import Session
+from ramkit.auth.sessions.signing import Revocable, SecretSigner, Signer
+from ramkit.kernel.asgi import ASGIApp, RawHeaders, Scope
+from ramkit.kernel.clock import Clock, SystemClock
+from ramkit.kernel.context import RequestContext
+from ramkit.kernel.errors import ConfigurationError, Unavailable
+from ramkit.kernel.lifespan import Resource
+from ramkit.kernel.observers import Event, Observer, notify, observers_of
+
+__all__ = ["SignedSessionMiddleware"]
+
+_log = logging.getLogger("ramkit.auth")
+
+#: the claims with the fields, and with when the session ends at the latest
+_STATE, _ENDS = "rks", "rke"
+
+
+class SignedSessionMiddleware(SessionBase):
+    """``request.session`` in a signed JWT in the cookie: readable by the client, changed by nobody else.
+
+    ``secret``: at least 32 random bytes; or ``signer``: what signs, a ``JWTService`` for one. ``ttl``:
+    seconds since the session was last *changed*; ``absolute``: since it began. ``revocations``: what makes a
+    logout final. Without, a copy of the cookie counts until it expires. The cookie is bound to 4 KiB.
+
+    Of requests in flight that change different keys the last response wins, and the other's change is lost.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        secret: str | bytes | None = None,
+        signer: Signer | None = None,
+        ttl: float = 3600,
+        absolute: float = 604_800,
+        cookie: str | Cookie | None = None,
+        subject: str = "user",
+        revocations: Revocable | None = None,
+        insecure_over_plain_http: bool = False,
+        clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        if (secret is None) == (signer is None):
+            raise ConfigurationError("secret", "give a secret or a signer, one of them")
+        keeper = _InCookie(
+            signer if signer is not None else SecretSigner(cast("str | bytes", secret)),
+            Lifetime(ttl, absolute),
+            cookie_of(cookie, insecure_over_plain_http=insecure_over_plain_http),
+            subject,
+            revocations,
+            clock if clock is not None else SystemClock(),
+            observers_of(observers),
+        )
+        super().__init__(app, keeper)
+
+
+class _InCookie(NamedTuple):
+    signer: Signer
+    lifetime: Lifetime
+    cookie: Cookie
+    subject: str
+    revocations: Revocable | None
+    clock: Clock
+    observers: tuple[Observer, ...]
+    resources: tuple[Resource, ...] = ()
+
+    async def load(self, headers: RawHeaders, context: RequestContext) -> Keeping:
+        value = self.cookie.read(headers)
+        if value is None:
+            return _Signed(self, None, Session(context=context))
+        try:
+            claims = self._claims(value)
+            body = None if claims is None else _body(claims)
+        except Unavailable as error:
+            self.tell(SessionRead("unavailable"))
+            return _Signed(self, None, Session(error=error, context=context))
+        self.tell(SessionRead("unknown" if body is None else "found"))
+        if claims is None or body is None:
+            return _Signed(self, None, Session(context=context))
+        return _Signed(self, claims, Session(body, handle=str(claims["jti"]), context=context))
+
+    def tell(self, event: Event) -> None:
+        if self.observers:
+            notify(self.observers, event)
+
+    def _claims(self, value: bytes) -> Mapping[str, Any] | None:
+        try:
+            claims = self.signer.verify(value.decode("ascii"))
+            alive = self.clock.time() < min(claims["exp"], claims[_ENDS]) and isinstance(claims["jti"], str)
+        except Unavailable:
+            raise
+        except (ValueError, TypeError, KeyError, HTTPException):
+            return None
+        if not alive or (self.revocations is not None and self.revocations.revoked(claims)):
+            return None
+        return claims
+
+
+class _Signed:
+    """One request's session, and the claims that it was read from."""
+
+    __slots__ = ("_claims", "_keeper", "session")
+
+    def __init__(self, keeper: _InCookie, claims: Mapping[str, Any] | None, session: Session) -> None:
+        self._keeper, self._claims, self.session = keeper, claims, session
+
+    def pending(self, scope: Scope) -> bool:  # noqa: ARG002  # the protocol's
+        return self.session.modified
+
+    async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:  # noqa: ARG002  # the protocol's
+        session, keeper, was = self.session, self._keeper, self._claims
+        if not session.modified:
+            return None
+        fields = merge(session.base, session.change())
+        if not fields and was is None:
+            return None
+        if not cookie:
+            raise Late
+        login = session.base.get(keeper.subject) != fields.get(keeper.subject)
+        renewed = was is None or session.cleared or session.renewing or login or not fields
+        value = self._sign(fields, renewed=renewed) if fields else b""
+        if renewed and was is not None and keeper.revocations is not None:
+            try:
+                await keeper.revocations.revoke(was)
+            except Unavailable:
+                keeper.tell(SessionWrite("unavailable"))
+                raise
+        self._tell_write(fields, was, renewed=renewed)
+        session.rebase(str(self._claims["jti"]) if self._claims else None)
+        return keeper.cookie.kept(value, keeper.lifetime.idle) if fields else keeper.cookie.removed()
+
+    def _sign(self, fields: Fields, *, renewed: bool) -> bytes:
+        """The cookie's value; a renewed session has another name, so that the old one can be revoked."""
+        keeper, was = self._keeper, self._claims
+        now = int(keeper.clock.time())
+        ends = now + int(keeper.lifetime.absolute) if was is None or renewed else int(was[_ENDS])
+        claims = {
+            "jti": token_urlsafe(16) if was is None or renewed else was["jti"],
+            "iat": now,
+            "exp": min(now + max(1, int(keeper.lifetime.idle)), ends),
+            _ENDS: ends,
+            _STATE: urlsafe_b64encode(map_of(fields)).decode(),
+        }
+        value = keeper.signer.sign(claims).encode()
+        if len(value) > keeper.cookie.room():
+            keeper.tell(SessionWrite("too_large"))
+            raise SessionTooLarge(len(value), keeper.cookie.room())
+        self._claims = claims
+        return value
+
+    def _tell_write(self, fields: Fields, was: Mapping[str, Any] | None, *, renewed: bool) -> None:
+        what = "regenerated" if renewed else "changed"
+        self._keeper.tell(SessionWrite("ended" if not fields else "created" if was is None else what))
+        if not fields:
+            self._claims = None
+
+
+def _body(claims: Mapping[str, Any]) -> bytes | None:
+    state = claims.get(_STATE)
+    try:
+        body = urlsafe_b64decode(state) if isinstance(state, str) else b""
+        decode_map(body)
+    except ValueError:
+        return None
+    return body
