@@ -1,5 +1,5 @@
-"""Who is asking: tokens in ``ramkit.auth.jwt``, and the endpoints that log in, refresh and log out in
-``ramkit.auth.endpoints``.
+"""Who is asking: tokens in ``ramkit.auth.jwt``, sessions in ``ramkit.auth.sessions``, passwords in
+``ramkit.auth.passwords``, and the endpoints that log in, refresh and log out in ``ramkit.auth.endpoints``.
 
 from ramkit.auth import BearerAuthMiddleware, JWTService
 

@@ -49,9 +49,9 @@ class PasswordsBusy(Unavailable):
 class PasswordService:
     """Hashes and verifies passwords.
 
-    ``time_cost`` (passes), ``memory_cost`` (KiB) and ``lanes`` are Argon2id's, by default those of RFC 9106 §4
-    for ordinary servers: 64 MiB and some 50 ms of two cores. ``parallel``: how many are computed at one time,
-    each with its memory; ``waiting``: how many more may wait. ``min_length``, in characters, is for new
+    ``time_cost`` (passes), ``memory_cost`` (KiB) and ``lanes`` are Argon2id's, by default those of RFC 9106
+    §4 where memory is short: 64 MiB and some 50 ms. ``parallel``: how many are computed at one time, each
+    with its memory; ``waiting``: how many more may wait. ``min_length``, in characters, is for new
     passwords; ``max_bytes`` for all, in UTF-8. Starts threads when they are needed; ``aclose`` ends them.
     """
 

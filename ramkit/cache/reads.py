@@ -1,6 +1,6 @@
 """Notices that an app looks at who is asking."""
 
-from typing import Any
+from typing import Any, cast
 
 from ramkit.kernel.context import RequestContext
 
@@ -45,10 +45,12 @@ class WatchedScope(dict[str, Any]):
 
     def conclude(self) -> None:
         """Look at what was not seen being read."""
-        session = super().get("session")
+        session: Any = super().get("session")
         # Starlette's middleware reads its session itself; one that is empty says nothing of anybody. Its
         # length is dict's: one that counts its reads must not count this.
-        silent = hasattr(session, "accessed") and isinstance(session, dict) and not _length(session)
+        silent = (
+            hasattr(session, "accessed") and isinstance(session, dict) and not _length(cast(Any, session))
+        )
         if getattr(session, "accessed", False) or (self._session_read and not silent):
             self._context.personal = True
         if not _anonymous(super().get("user")):
@@ -56,7 +58,7 @@ class WatchedScope(dict[str, Any]):
 
 
 def _length(session: dict[str, Any]) -> int:
-    return dict.__len__(session)
+    return dict[str, Any].__len__(session)
 
 
 def _anonymous(user: Any) -> bool:

@@ -60,7 +60,7 @@ class Exchange:
             message["type"] == "websocket.accept" and _version(self._scope) < (2, 1)
         )
         try:
-            pending = self._keeping.pending(self._scope)
+            pending = self._keeping.pending()
             cookie = await self._keeping.keep(self._scope, cookie=able) if pending else None
         except Late:
             _log.error("a session was begun or renewed where no cookie can be sent: it was not stored")
@@ -81,7 +81,7 @@ class Exchange:
     async def _keep_late(self) -> None:
         """What was changed while the response went out, or in a background task, or in a WebSocket."""
         try:
-            if self._keeping.pending(self._scope):
+            if self._keeping.pending():
                 await self._keeping.keep(self._scope, cookie=False)
         except Late:
             _log.error(

@@ -19,7 +19,7 @@ class Keeping(Protocol):
 
     session: Session
 
-    def pending(self, scope: Scope) -> bool:
+    def pending(self) -> bool:
         """Whether there is anything for ``keep`` to do. Raises TypeError for what cannot be stored."""
         ...
 

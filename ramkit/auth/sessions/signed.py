@@ -121,7 +121,7 @@ class _Signed:
     def __init__(self, keeper: _InCookie, claims: Mapping[str, Any] | None, session: Session) -> None:
         self._keeper, self._claims, self.session = keeper, claims, session
 
-    def pending(self, scope: Scope) -> bool:  # noqa: ARG002  # the protocol's
+    def pending(self) -> bool:
         return self.session.modified
 
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:  # noqa: ARG002  # the protocol's

@@ -85,14 +85,14 @@ class _Stored:
         self._keeper, self._key, self._record, self.session = keeper, key, record, session
         self._dead = False
 
-    def pending(self, scope: Scope) -> bool:
+    def pending(self) -> bool:
         record = self._record
-        return self._changed(scope) or (
+        return self._changed() or (
             record is not None
             and self._keeper.store.now() - record.seen >= self._keeper.lifetime.extend_after
         )
 
-    def _changed(self, scope: Scope) -> bool:
+    def _changed(self) -> bool:
         session, keeper = self.session, self._keeper
         if session.accessed and not isinstance(keeper.subject, str) and self._record is not None:
             return not session.failed
@@ -110,7 +110,7 @@ class _Stored:
 
     async def _keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
         session, was = self.session, self._record
-        if self._dead or not self._changed(scope):
+        if self._dead or not self._changed():
             await self._extend()
             return None
         change = session.change()
@@ -176,7 +176,7 @@ class _Stored:
         outcome = await keeper.store.create(
             key, subject, change, keeper.lifetime, keeper.max_bytes, replacing=replacing
         )
-        if not self._arrived(outcome, fields, "created" if replacing is None else "regenerated"):
+        if not self._arrived(outcome, "created" if replacing is None else "regenerated"):
             return None
         now = keeper.store.now()
         self._key, self._record = (
@@ -191,13 +191,13 @@ class _Stored:
         keeper, key = self._keeper, self._key or b""
         self._check(fields)
         outcome = await keeper.store.change(key, was.subject, change, keeper.lifetime, keeper.max_bytes)
-        if not self._arrived(outcome, fields, "changed"):
+        if not self._arrived(outcome, "changed"):
             return keeper.cookie.removed() if outcome.what == "ended" else None
         self._record = was._replace(seen=keeper.store.now(), body=map_of(fields))
         self.session.rebase(key.hex())
         return None
 
-    def _arrived(self, outcome: Outcome, fields: Fields, what: str) -> bool:
+    def _arrived(self, outcome: Outcome, what: str) -> bool:
         if outcome.what == "large":
             raise SessionTooLarge(outcome.size, self._keeper.max_bytes)
         if outcome.what != "stored":

@@ -11,7 +11,7 @@ NAME = "__Host-session"
 
 
 async def acting(scope, receive, send):
-    """``?a=1&b=2`` sets, ``-a=`` removes, ``regenerate=``, ``clear=``, ``touch=``; answers with the session."""
+    """``?a=1`` sets, ``-a=`` removes; ``regenerate=``, ``clear=``, ``touch=``. Answers with the session."""
     session = scope["session"] if scope["query_string"] else None
     for name, value in parse_qsl(scope["query_string"].decode(), keep_blank_values=True):
         if name.startswith("-"):
