@@ -48,17 +48,15 @@ class WatchedScope(dict[str, Any]):
         session: Any = super().get("session")
         # Starlette's middleware reads its session itself; one that is empty says nothing of anybody. Its
         # length is dict's: one that counts its reads must not count this.
-        silent = (
-            hasattr(session, "accessed") and isinstance(session, dict) and not _length(cast(Any, session))
-        )
+        silent = hasattr(session, "accessed") and _is_empty(session)
         if getattr(session, "accessed", False) or (self._session_read and not silent):
             self._context.personal = True
         if not _anonymous(super().get("user")):
             self._context.personal = True
 
 
-def _length(session: dict[str, Any]) -> int:
-    return dict[str, Any].__len__(session)
+def _is_empty(session: Any) -> bool:
+    return isinstance(session, dict) and not dict.__len__(cast(dict[str, Any], session))
 
 
 def _anonymous(user: Any) -> bool:

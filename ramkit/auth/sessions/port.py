@@ -1,6 +1,5 @@
 """What a backend of sessions fulfils."""
 
-from collections.abc import Awaitable
 from typing import Literal, NamedTuple, Protocol
 
 from ramkit.auth.sessions.core.record import Change, Record
@@ -34,8 +33,8 @@ class SessionStore(Protocol):
         """Seconds since the epoch by the store's clock, as far as this process knows it."""
         ...
 
-    def read(self, key: bytes) -> Awaitable[Record | None]:
-        """The session, None if there is none or its bytes are damaged. A record of the caller's own."""
+    async def read(self, key: bytes) -> Record | None:
+        """The session, None if there is none or its bytes are damaged."""
         ...
 
     async def create(

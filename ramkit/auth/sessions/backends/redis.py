@@ -1,7 +1,7 @@
 """Sessions in Redis, the same for every process."""
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Record, decode, merge, pack, pack_names
@@ -68,8 +68,9 @@ class RedisSessionStore:
     def now(self) -> float:
         return self._clock.monotonic() + self._offset
 
-    def read(self, key: bytes) -> Awaitable[Record | None]:
-        return self._read(self.redis.get(self._key(key)))
+    async def read(self, key: bytes) -> Record | None:
+        data = await self.redis.get(self._key(key))
+        return None if data is None else decode(data)
 
     async def create(
         self,
@@ -143,10 +144,6 @@ class RedisSessionStore:
     async def aclose(self) -> None:
         if self._own:
             await self.redis.aclose()
-
-    async def _read(self, reply: Awaitable[bytes | None]) -> Record | None:
-        data = await reply
-        return None if data is None else decode(data)
 
     async def _enlist(self, key: bytes, subject: bytes, lifetime: Lifetime) -> None:
         if subject != NOBODY:
