@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Record, decode, merge, pack, pack_names
-from ramkit.auth.sessions.policy import Lifetime
-from ramkit.auth.sessions.port import Outcome
+from ramkit.auth.sessions.port import Lifetime, Outcome
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.observers import Observer
