@@ -86,13 +86,13 @@ class CacheMiddleware:
         missed = False
         if plain and not self._waiting and (tick := self._monotonic()) <= self._log.until:
             known = self._peek(target.key) or await self._fetch(target.key)
-            if known is not None and known.status == VARIANTS:
-                known = self._variant(known, target, headers) or known
+            missed = known is None
             if known is not None and (
-                known.checked == self._table.version
-                and (
-                    known.stored <= tick + self._log.offset < known.head_until or self._prepare(known, target)
+                (
+                    known.checked == self._table.version
+                    and known.stored <= tick + self._log.offset < known.head_until
                 )
+                or (known := self._ready(known, target, headers)) is not None
             ):
                 if self._observers:
                     self.cache.observed("hit")
@@ -101,7 +101,6 @@ class CacheMiddleware:
                 await send({"type": "http.response.start", "status": known.status, "headers": head})
                 await send({"type": "http.response.body", "body": body})
                 return
-            missed = known is None
         await exchange_of(self, scope, receive, send, target, missed=missed).run()
 
     async def _fetch(self, key: bytes) -> Entry | None:
@@ -114,6 +113,22 @@ class CacheMiddleware:
             self.cache.judge(entry, None)
         return entry
 
+    def _ready(self, entry: Entry, target: Target, headers: RawHeaders) -> Entry | None:
+        """The entry, or its variant for this request, if it is a hit with nothing left to ask or to decide;
+        its head is made."""
+        known = entry if entry.status != VARIANTS else self._variant(entry, target, headers)
+        if known is None or known.checked != self._table.version:
+            return None
+        now = self._log.now()
+        # no response; expired, due for a refresh, or from the future
+        if known.status < 200 or not known.stored <= now < known.refresh_at:
+            return None
+        if now >= known.head_until:
+            age, status = age_of(known, now), b"hit; ttl=%d" % (known.fresh_until - now)
+            known.head = head_of(known, age, target.rule, b"HIT", status)
+            known.head_until = min(known.stored - known.age + age + 1, known.refresh_at)
+        return known
+
     def _variant(self, known: Entry, target: Target, headers: RawHeaders) -> Entry | None:
         """The variant for this request, as far as this process has it."""
         for names, _ in known.headers:
@@ -121,17 +136,6 @@ class CacheMiddleware:
             if entry is not None:
                 return entry
         return None
-
-    def _prepare(self, entry: Entry, target: Target) -> bool:
-        """Whether the entry is a hit with nothing left to ask or to decide; its head is made, if so."""
-        now = self._log.now()
-        # no response; expired, due for a refresh, or from the future
-        if entry.status < 200 or not entry.stored <= now < entry.refresh_at:
-            return False
-        age, status = age_of(entry, now), b"hit; ttl=%d" % (entry.fresh_until - now)
-        entry.head = head_of(entry, age, target.rule, b"HIT", status)
-        entry.head_until = min(entry.stored - entry.age + age + 1, entry.refresh_at)
-        return True
 
     async def _pass_by(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

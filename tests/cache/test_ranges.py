@@ -68,6 +68,7 @@ async def cache(request, clock):
             local=MemoryStore(clock=clock),
         )
     made = Cache(store, clock=clock)
+    await made.start()  # a first request would wait for the log a bounded time, and then pass by
     yield made
     await made.aclose()
 
