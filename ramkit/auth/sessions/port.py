@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 from ramkit.auth.sessions.core.record import Change, Record
 from ramkit.auth.sessions.policy import Lifetime
 
-__all__ = ["Outcome", "SessionStore"]
+__all__ = ["Lifetime", "Outcome", "SessionStore"]
 
 
 class Outcome(NamedTuple):

@@ -3,8 +3,7 @@
 from typing import Final
 
 from ramkit.auth.sessions.core.record import NOBODY, Change, Record, decode, encode, map_of, merge
-from ramkit.auth.sessions.policy import Lifetime
-from ramkit.auth.sessions.port import Outcome
+from ramkit.auth.sessions.port import Lifetime, Outcome
 from ramkit.kernel.clock import Clock, SystemClock
 
 __all__ = ["MemorySessionStore"]

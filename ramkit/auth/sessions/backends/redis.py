@@ -1,12 +1,12 @@
 """Sessions in Redis, the same for every process."""
 
 import logging
+from binascii import hexlify
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Record, decode, merge, pack, pack_names
-from ramkit.auth.sessions.policy import Lifetime
-from ramkit.auth.sessions.port import Outcome
+from ramkit.auth.sessions.port import Lifetime, Outcome
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.observers import Observer
@@ -62,7 +62,7 @@ class RedisSessionStore:
         )
         self._clock = self.redis.clock
         self._offset = self._clock.time() - self._clock.monotonic()
-        self._session, self._subject = f"{prefix}session:", f"{prefix}sessions:"
+        self._session, self._subject = f"{prefix}session:".encode(), f"{prefix}sessions:".encode()
         self._checked = eviction_may_end_sessions
 
     def now(self) -> float:
@@ -161,7 +161,7 @@ class RedisSessionStore:
         self._offset = float(seconds) - self._clock.monotonic()
 
     def _key(self, key: bytes) -> bytes:
-        return (self._session + key.hex()).encode()
+        return self._session + hexlify(key)
 
     def _subject_key(self, subject: bytes) -> bytes:
-        return (self._subject + subject.hex()).encode()
+        return self._subject + hexlify(subject)
