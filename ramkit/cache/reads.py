@@ -1,5 +1,6 @@
 """Notices that an app looks at who is asking."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from ramkit.kernel.context import RequestContext
@@ -56,7 +57,8 @@ class WatchedScope(dict[str, Any]):
 
 
 def _is_empty(session: Any) -> bool:
-    return isinstance(session, dict) and not dict.__len__(cast(dict[str, Any], session))
+    length: Callable[[Any], int] = cast(Any, dict).__len__
+    return isinstance(session, dict) and not length(session)
 
 
 def _anonymous(user: Any) -> bool:

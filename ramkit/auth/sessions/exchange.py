@@ -13,7 +13,9 @@ __all__ = ["Exchange"]
 
 _log = logging.getLogger("ramkit.auth")
 
-_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+_STARTS = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"}
+)
 _CACHING = frozenset({b"cache-control", b"expires"})
 _VARY, _PRIVATE = (b"vary", b"Cookie"), (b"cache-control", b"private, no-cache")
 _BAD = (SessionTooLarge, TypeError)
@@ -45,8 +47,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         if self._stopped:
             return  # it was answered already, otherwise than the app wanted
-        kind = message["type"]
-        if not self._started and (kind in _STARTS or kind == "websocket.close"):
+        if not self._started and message["type"] in _STARTS:
             started = await self._begin(message)
             if started is None:
                 return

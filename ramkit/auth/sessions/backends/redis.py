@@ -1,6 +1,7 @@
 """Sessions in Redis, the same for every process."""
 
 import logging
+from binascii import hexlify
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
@@ -61,7 +62,7 @@ class RedisSessionStore:
         )
         self._clock = self.redis.clock
         self._offset = self._clock.time() - self._clock.monotonic()
-        self._session, self._subject = f"{prefix}session:", f"{prefix}sessions:"
+        self._session, self._subject = f"{prefix}session:".encode(), f"{prefix}sessions:".encode()
         self._checked = eviction_may_end_sessions
 
     def now(self) -> float:
@@ -160,7 +161,7 @@ class RedisSessionStore:
         self._offset = float(seconds) - self._clock.monotonic()
 
     def _key(self, key: bytes) -> bytes:
-        return (self._session + key.hex()).encode()
+        return self._session + hexlify(key)
 
     def _subject_key(self, subject: bytes) -> bytes:
-        return (self._subject + subject.hex()).encode()
+        return self._subject + hexlify(subject)
