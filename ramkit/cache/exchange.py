@@ -137,13 +137,14 @@ class Exchange:
     # -- what kind of request it is ------------------------------------------------------------------
 
     def _unfit(self) -> bool:
-        """Requests that the cache has no part in: GET with a body or that stands for something else, an
-        ambiguous host."""
-        watched = self.watched
-        body = b"transfer-encoding" in watched or watched.get(b"content-length", b"0") != b"0"
-        if body or watched.keys() & _OVERRIDING:
-            return True
-        return len(find_all(self.scope["headers"], b"host")) > 1
+        """Requests that the cache has no part in: GET with a body, or an ambiguous one."""
+        length = self.watched.get(b"content-length", b"0")
+        return b"transfer-encoding" in self.watched or length != b"0" or self.ambiguous
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it may stand for something else: by another method, path or host."""
+        return bool(self.watched.keys() & _OVERRIDING) or len(find_all(self.scope["headers"], b"host")) > 1
 
     def _identified(self) -> bool:
         """Whether it says who asks, and its rule does not say that this is no matter."""

@@ -41,7 +41,17 @@ async def forward_unsafe(middleware: "CacheMiddleware", scope: Scope, receive: R
 class _Responder:
     """``send`` for one unsafe request."""
 
-    __slots__ = ("_cache", "_most", "_parts", "_recorder", "_scope", "_send", "_size", "_target")
+    __slots__ = (
+        "_ambiguous",
+        "_cache",
+        "_most",
+        "_parts",
+        "_recorder",
+        "_scope",
+        "_send",
+        "_size",
+        "_target",
+    )
 
     def __init__(
         self, middleware: "CacheMiddleware", scope: WatchedScope, receive: Receive, send: Send
@@ -49,6 +59,8 @@ class _Responder:
         self._cache, self._scope, self._send = middleware.cache, scope, send
         self._target, self._most = Target(scope, middleware.rules), middleware.max_body
         exchange = Exchange(middleware, scope, receive, send, self._target)
+        #: it may stand for another method, or for another host
+        self._ambiguous = exchange.ambiguous
         self._recorder = Recorder(exchange, scope, Turn(self._cache.flights, self._target.key))
         #: what came of a body that is to be stored
         self._parts: list[bytes] | None = None
@@ -83,7 +95,7 @@ class _Responder:
 
     def _is_storable(self, message: Message) -> bool:
         """RFC 9110 §9.3.3: explicit freshness, and a Content-Location that is the target."""
-        if self._scope["method"] != "POST" or message["status"] != 200:
+        if self._scope["method"] != "POST" or message["status"] != 200 or self._ambiguous:
             return False
         facts = Facts(message["headers"])
         if not represents_target(self._target, facts) or not lifetime(facts, self._cache.clock.time()):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 
@@ -172,13 +172,17 @@ def _vector(calls: list[Call]) -> Command:
     return Command(_script(script, keys, args, whole=calls[0].whole), calls, list(range(len(calls))))
 
 
+#: hiredis types its argument in part only
+_packed: Callable[[tuple[Any, ...]], bytes] = cast(Any, hiredis).pack_command
+
+
 def pack(commands: Iterable[Command]) -> bytes:
     """RESP arrays of bulk strings, one after another."""
     out: list[bytes] = []
     for command in commands:
         if command.asking:
             out.append(b"*1\r\n$6\r\nASKING\r\n")
-        out.append(hiredis.pack_command(tuple(command.args)))
+        out.append(_packed(tuple(command.args)))
     return b"".join(out)
 
 

@@ -195,6 +195,13 @@ async def test_no_other_answer_to_an_unsafe_method_is_stored(method, status, hea
     assert (await site.ask()).x_cache == "MISS"
 
 
+@pytest.mark.parametrize("field", ["x-http-method-override", "x-original-url"])
+async def test_a_post_that_may_stand_for_something_else_is_not_stored(field):
+    site = Site(headers=cacheable("max-age=60", ("content-location", "/a")))
+    await site.ask(method="POST", headers={field: "other"})
+    assert (await site.ask()).x_cache == "MISS"
+
+
 async def test_what_was_purged_while_post_ran_is_not_stored():
     site = Site(headers=cacheable("max-age=60", ("content-location", "/a"), ("cache-groups", '"g"')))
 

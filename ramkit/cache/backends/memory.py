@@ -1,10 +1,9 @@
 """Entries in the process's own memory: the store of one process, and the inner tier of many."""
 
-from collections.abc import Callable
 from typing import Final
 
 from ramkit.cache.core.entry import Entry
-from ramkit.cache.core.sieve import Node, Sieve
+from ramkit.cache.core.sieve import Sieve
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.log import Fold, LocalLog
@@ -32,8 +31,6 @@ class MemoryStore:
         self._monotonic = self._clock.monotonic
         self._sieve: Sieve[Entry] = Sieve(max_bytes)
         self._nodes = self._sieve.nodes
-        #: on the hot path, so without a look at self
-        self.peek = _peeking(self._nodes)
         self._log: LocalLog | None = None
 
     @property
@@ -43,6 +40,13 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def peek(self, key: bytes) -> Entry | None:
+        node = self._nodes.get(key)
+        if node is None:
+            return None
+        node.visited = True
+        return node.value
 
     async def get(self, key: bytes) -> Entry | None:
         node = self._nodes.get(key)
@@ -86,19 +90,6 @@ class LocalLeases:
 
     async def released(self, key: bytes, timeout: float) -> None:
         """At once: nobody else can hold one."""
-
-
-def _peeking(nodes: dict[bytes, Node[Entry]]) -> Callable[[bytes], Entry | None]:
-    find = nodes.get
-
-    def peek(key: bytes) -> Entry | None:
-        node = find(key)
-        if node is None:
-            return None
-        node.visited = True
-        return node.value
-
-    return peek
 
 
 class LocalLease:
