@@ -40,7 +40,7 @@ class Exchange:
             await self._answer(error)
             return
         if self._started and not self._stopped and self._keeping.session.accessed:
-            await self._keep_late()
+            await self._keep_late()  # a stream, a background task or a WebSocket may have changed it
         if self._error is not None:
             raise self._error
 

@@ -77,25 +77,24 @@ class _Stored:
     ``_dead``: somebody else has ended it meanwhile; nothing of it is stored any more.
     """
 
-    __slots__ = ("_dead", "_keeper", "_key", "_record", "session")
+    __slots__ = ("_after", "_dead", "_keeper", "_key", "_record", "session")
 
     def __init__(
         self, keeper: ServerSide, key: bytes | None, record: Record | None, session: Session
     ) -> None:
         self._keeper, self._key, self._record, self.session = keeper, key, record, session
         self._dead = False
+        self._after = keeper.lifetime.extend_after
 
     def pending(self) -> bool:
-        record = self._record
         return self._changed() or (
-            record is not None
-            and self._keeper.store.now() - record.seen >= self._keeper.lifetime.extend_after
+            self._record is not None and self._keeper.store.now() >= self._record.seen + self._after
         )
 
     def _changed(self) -> bool:
-        session, keeper = self.session, self._keeper
-        if session.accessed and not isinstance(keeper.subject, str) and self._record is not None:
-            return not session.failed
+        session = self.session
+        if session.accessed and self._record is not None and not isinstance(self._keeper.subject, str):
+            return not session.failed  # a function may give another subject though nothing has changed
         return session.modified
 
     async def keep(self, scope: Scope, *, cookie: bool) -> bytes | None:

@@ -31,6 +31,7 @@ class Cookie:
     insecure_over_plain_http: bool = False
     _head: bytes = field(init=False, repr=False, compare=False)
     _tail: bytes = field(init=False, repr=False, compare=False)
+    _pair: "re.Pattern[bytes]" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.name), str) or not _NAME.fullmatch(self.name):
@@ -47,6 +48,7 @@ class Cookie:
         tail = f"; Path={self.path}{domain}; HttpOnly{secure}; SameSite={self.same_site.capitalize()}"
         object.__setattr__(self, "_head", f"{self.name}=".encode())
         object.__setattr__(self, "_tail", tail.encode())
+        object.__setattr__(self, "_pair", pair_of(self.name))
 
     def _check_prefix(self) -> None:
         """6265bis §4.1.3: browsers drop cookies that break their prefix's promise."""
@@ -60,7 +62,7 @@ class Cookie:
 
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """The value that a request brings."""
-        return find_cookie(headers, self._head)
+        return find_cookie(headers, self._pair)
 
     def kept(self, value: bytes, seconds: float) -> bytes:
         """Set-Cookie that has the browser keep it so long."""
@@ -75,22 +77,23 @@ class Cookie:
         return COOKIE_BYTES - len(self._head)
 
 
-def find_cookie(headers: Iterable[tuple[bytes, bytes]], head: bytes) -> bytes | None:
-    """The value after ``name=``, over all Cookie lines; None where there is none.
+def find_cookie(headers: Iterable[tuple[bytes, bytes]], pair: "re.Pattern[bytes]") -> bytes | None:
+    """The value of the pair, over all Cookie lines; None where there is none.
 
     Also None where several differ: one of them was set by somebody else, a sibling domain or a page under
     another path, and nothing says which (RFC 6265 §8.6). Taking the first, or the one that is valid, would
     let an attacker put a victim into his own session.
     """
-    found: bytes | None = None
+    values: list[bytes] = []
     for name, line in headers:
-        if name != b"cookie" or head not in line:
-            continue
-        for pair in line.split(b";"):
-            one = pair.strip(b" \t")
-            if one.startswith(head):
-                value = one[len(head) :]
-                if found is not None and value != found:
-                    return None
-                found = value
-    return found
+        if name == b"cookie":
+            values += pair.findall(line)
+    if not values:
+        return None
+    first = values[0].rstrip(b" \t")
+    return first if len(values) == 1 or all(each.rstrip(b" \t") == first for each in values) else None
+
+
+def pair_of(name: str) -> "re.Pattern[bytes]":
+    """What finds the values of one name, compared as it stands (RFC 6265 §4.2.1)."""
+    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"=([^;]*)")
