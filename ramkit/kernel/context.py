@@ -1,13 +1,13 @@
 """The request context: one slotted object a request, by which rooms meet."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from ramkit.kernel.asgi import Scope
 
-__all__ = ["Floor", "RequestContext"]
+__all__ = ["Floor", "RequestContext", "Transaction"]
 
 _KEY = "ramkit.context"
 
@@ -16,14 +16,16 @@ class Floor:
     """The oldest state of the world that a request may be shown.
 
     ``epochs`` maps a cache's name to ``(incarnation, epoch)``: the place in that cache's log that
-    whoever answers must have read. ``bypass`` names the caches that must not answer at all, because
-    a purge of this client is not confirmed yet.
+    whoever answers must have read. ``positions`` maps a database's name to the LSN that a replica must
+    have replayed. ``bypass`` names the caches that must not answer at all, because a purge of this client
+    is not confirmed yet.
     """
 
-    __slots__ = ("bypass", "epochs")
+    __slots__ = ("bypass", "epochs", "positions")
 
     def __init__(self) -> None:
         self.epochs: dict[str, tuple[int, int]] = {}
+        self.positions: dict[str, int] = {}
         self.bypass: set[str] = set()
 
     def raise_epoch(self, cache: str, incarnation: int, epoch: int) -> None:
@@ -32,14 +34,76 @@ class Floor:
         if known is None or known[0] != incarnation or known[1] < epoch:
             self.epochs[cache] = (incarnation, epoch)
 
+    def raise_position(self, database: str, lsn: int) -> None:
+        """Never lower."""
+        if lsn > self.positions.get(database, -1):
+            self.positions[database] = lsn
+
+
+class Transaction:
+    """What waits for a COMMIT: purges, and whatever else must not be seen before it or without it.
+
+    A database makes one for each transaction and runs what was deferred once it is committed; after a
+    rollback it is dropped.
+    """
+
+    __slots__ = ("_deferred",)
+
+    def __init__(self) -> None:
+        self._deferred: list[Callable[[], Awaitable[object]]] = []
+
+    @classmethod
+    def current(cls) -> "Transaction | None":
+        """The innermost transaction that this task is in, if any."""
+        return _current.get()[1]
+
+    def defer(self, action: Callable[[], Awaitable[object]]) -> None:
+        """Run the action after COMMIT, in the order of deferring."""
+        self._deferred.append(action)
+
+    async def committed(self) -> None:
+        """Run all that was deferred, each whatever becomes of the others; the first error is raised."""
+        deferred, self._deferred = self._deferred, []
+        errors: list[Exception] = []
+        for action in deferred:
+            try:
+                await action()
+            except Exception as error:
+                errors.append(error)  # raised below, once the others had their turn
+        if errors:
+            raise errors[0]
+
+    @contextmanager
+    def active(self) -> Generator[None, None, None]:
+        """Makes this the current transaction for the code inside."""
+        token = _current.set((_current.get()[0], self))
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
 
 class RequestContext:
     """What the rooms know of one request, made on first use and kept in its scope."""
 
-    __slots__ = ("client", "client_by", "floor", "personal", "principal", "request_id", "session")
+    __slots__ = (
+        "client",
+        "client_by",
+        "deadline",
+        "floor",
+        "personal",
+        "positions",
+        "principal",
+        "request_id",
+        "session",
+    )
 
     def __init__(self) -> None:
         self.floor = Floor()
+        #: by database: the LSN that the reads made so far cannot have missed, the lowest over its connections
+        self.positions: dict[str, int] = {}
+        #: when the response is of no use any more, on the clock's ``monotonic()``
+        self.deadline: float | None = None
         #: the client's address, resolved once under the trusted-proxy policy (client.py)
         self.client: Any = None
         #: the policy by which it was resolved
@@ -66,16 +130,25 @@ class RequestContext:
     @classmethod
     def current(cls) -> "RequestContext | None":
         """The context of the request that this task works for, if any."""
-        return _current.get()
+        return _current.get()[0]
+
+    def read_at(self, database: str, lsn: int) -> None:
+        """Tell that the response rests on a read that cannot have missed what lies at or below ``lsn``."""
+        known = self.positions.get(database)
+        if known is None or lsn < known:
+            self.positions[database] = lsn
 
     @contextmanager
     def active(self) -> Generator[None, None, None]:
-        """Makes this the current context for the code inside."""
-        token = _current.set(self)
+        """Makes this the current context for the code inside. A transaction outside is not its own."""
+        token = _current.set((self, None))
         try:
             yield
         finally:
             _current.reset(token)
 
 
-_current: ContextVar[RequestContext | None] = ContextVar("ramkit.context", default=None)
+_NONE: tuple[RequestContext | None, Transaction | None] = (None, None)
+_current: ContextVar[tuple[RequestContext | None, Transaction | None]] = ContextVar(
+    "ramkit.context", default=_NONE
+)
