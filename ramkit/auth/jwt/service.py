@@ -19,6 +19,9 @@ from ramkit.kernel.errors import ConfigurationError
 
 __all__ = ["JWTService"]
 
+#: keys that one token is tried with
+_TRIED = 8
+
 
 class JWTService:
     """Signs and verifies JWTs (RFC 7519, RFC 8725).
@@ -136,6 +139,12 @@ class JWTService:
         except Malformed as error:
             raise InvalidToken(str(error)) from None
 
+    def now(self) -> float:
+        """Unix time as ``iat`` has it: in whole seconds, with revocations by theirs and to the
+        microsecond."""
+        now = self._now()
+        return int(now) if self._revocations is None else int(now * 1e6) / 1e6
+
     async def start(self) -> None:
         """Fetch keys and revocations now; never raises because their servers are away."""
         for each in (self._remote, self._revocations):
@@ -162,8 +171,12 @@ class JWTService:
             if ends - now > self._revocations.lifetime + self._policy.leeway:
                 raise InvalidToken("The token lives longer than its revocation would be known.")
             self._revocations.check(verified)
+        try:
+            copy = verified.copy()
+        except RecursionError:
+            raise InvalidToken("The token's claims are nested too deep.") from None
         self._remembered.put(token, verified)
-        return verified.copy()
+        return copy
 
     def _check_signature(self, parts: Parts) -> None:
         header = parts.header
@@ -172,6 +185,8 @@ class JWTService:
         candidates = self.keys.candidates(header.get("kid"), header.get("alg", ""))
         if not candidates:
             raise UnknownKey("The token's key is not known.")
+        if len(candidates) > _TRIED:  # else who names no key would have us work for many
+            raise Refused("The token does not say by which of many keys.")
         if not any(key.verify(parts.signed, parts.signature) for key in candidates):
             raise Refused("The token's signature is wrong.")
 
@@ -181,8 +196,12 @@ class JWTService:
             claims["iss"] = self._issuer[0]
         if self._audience:
             claims["aud"] = self._audience[0] if len(self._audience) == 1 else list(self._audience)
-        issued = int(now) if self._revocations is None else int(now * 1e6) / 1e6
-        return {**claims, "iat": issued, "exp": int(now + self.expires_in), "jti": secrets.token_urlsafe(16)}
+        return {
+            **claims,
+            "iat": self.now(),
+            "exp": int(now + self.expires_in),
+            "jti": secrets.token_urlsafe(16),
+        }
 
 
 def _segment(value: Mapping[str, Any]) -> str:
