@@ -90,8 +90,9 @@ class JWTService:
             if isinstance(said.get(name), datetime):
                 said[name] = int(cast(datetime, said[name]).timestamp())
         try:
-            begins, _ = window_of(said, self._policy.leeway)
+            begins, ends = window_of(said, self._policy.leeway)
             check_claims(said, self._policy, max(now, begins))  # one that counts later may be signed now
+            self._check_lifetime(ends, now)
         except ValueError as error:
             raise ConfigurationError("claims", str(error)) from None
         key = self.keys.signing()
@@ -164,12 +165,11 @@ class JWTService:
             claims = claims_of(parts.payload)
             now = self._now()
             begins, ends = check_claims(claims, self._policy, now)
+            self._check_lifetime(ends, now)
         except (Malformed, Refused) as error:
             raise InvalidToken(str(error)) from None
         verified = Verified(claims, begins, ends, version)
         if self._revocations is not None:
-            if ends - now > self._revocations.lifetime + self._policy.leeway:
-                raise InvalidToken("The token lives longer than its revocation would be known.")
             self._revocations.check(verified)
         try:
             copy = verified.copy()
@@ -177,6 +177,10 @@ class JWTService:
             raise InvalidToken("The token's claims are nested too deep.") from None
         self._remembered.put(token, verified)
         return copy
+
+    def _check_lifetime(self, ends: float, now: float) -> None:
+        if self._revocations is not None and ends - now > self._revocations.lifetime + self._policy.leeway:
+            raise Refused("The token lives longer than its revocation would be known.")
 
     def _check_signature(self, parts: Parts) -> None:
         header = parts.header

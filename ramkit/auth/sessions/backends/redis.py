@@ -71,7 +71,11 @@ class RedisSessionStore:
 
     async def read(self, key: bytes) -> Record | None:
         data = await self.redis.get(self._key(key))
-        return None if data is None else decode(data)
+        record = None if data is None else decode(data)
+        if record is not None and record.seen > self.now():
+            # By Redis' clock it is later than that: a process whose own is behind would extend nothing.
+            self._offset = record.seen - self._clock.monotonic()
+        return record
 
     async def create(
         self,
