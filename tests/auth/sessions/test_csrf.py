@@ -1,4 +1,5 @@
 import re
+from urllib.parse import quote_plus
 
 import pytest
 from starlette.applications import Starlette
@@ -6,7 +7,7 @@ from starlette.middleware.sessions import SessionMiddleware as StarlettesSession
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from ramkit.auth.sessions import CSRFMiddleware, SessionMiddleware, csrf_token
+from ramkit.auth.sessions import CSRFMiddleware, MemorySessionStore, SessionMiddleware, csrf_token
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
 
@@ -195,10 +196,14 @@ async def test_of_a_form_only_the_token_is_read(field):
     ):
         headers = [(b"host", b"shop.example.com"), (b"cookie", cookie),
                    (b"content-type", b"application/x-www-form-urlencoded")]  # fmt: skip
-        sent = await drive(app, http_scope("POST", headers=headers), body=body.encode())
+        sent = await drive(
+            app,
+            http_scope("POST", headers=headers),
+            [{"type": "http.request", "body": body.encode()}],
+        )
         assert sent[0]["status"] == expected, body[:60]
 
 
-async def test_methods_that_pretend(monkeypatch):
+async def test_methods_that_pretend():
     for method in ("get", "HEAD ", "FOO", "DELETE"):
         assert await status(method=method, site="cross-site") == 403

@@ -1,16 +1,19 @@
 import re
 import struct
+import time
 from collections.abc import Iterator
 from secrets import token_bytes
 
 import pytest
 
 from ramkit.auth.sessions import MemorySessionStore, RedisSessionStore, SessionMiddleware, Sessions
-from ramkit.auth.sessions.core.record import NOBODY, Change, decode
+from ramkit.auth.sessions.core.ids import hash_of, new_id
+from ramkit.auth.sessions.core.record import NOBODY, Change, decode, merge
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import SessionStore
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.redis import Redis
+from ramkit.testing.client import drive, http_scope
 from ramkit.testing.clock import ManualClock
 from ramkit.testing.contracts.sessions import HangingSessionStoreContract, SessionStoreContract
 from ramkit.testing.servers import RedisCluster, RedisServer
