@@ -32,7 +32,7 @@ async def gap_of(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
             nonlocal gap, last
             now = time.perf_counter()
             gap, last = max(gap, now - last), now
-            if not done:
+            if not done:  # noqa: B023 - the round is over when it is set
                 loop.call_soon(tick)
 
         loop.call_soon(tick)

@@ -170,7 +170,7 @@ async def test_a_logged_out_session_in_flight_is_not_brought_back(clock, revocat
 
     app = SignedSessionMiddleware(slow, secret=SECRET, clock=clock, revocations=revocations)
     for change, left in (
-        ("b=2", {}), ("regenerate=", {}), ("user=a&regenerate=", {}), 
+        ("b=2", {}), ("regenerate=", {}), ("user=a&regenerate=", {}),
         ("user=new&b=2", {"user": "new", "b": "2"}),
     ):  # fmt: skip
         gate.clear()
