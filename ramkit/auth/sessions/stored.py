@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from ramkit.auth.sessions.core.cookies import Cookie
 from ramkit.auth.sessions.core.ids import hash_of, new_id, subject_hash
-from ramkit.auth.sessions.core.record import NIL, NOBODY, Change, Fields, Record, map_of, merge, size_of
+from ramkit.auth.sessions.core.record import (
+    NIL,
+    NOBODY,
+    Change,
+    Fields,
+    Record,
+    change_between,
+    map_of,
+    size_of,
+)
 from ramkit.auth.sessions.errors import SessionTooLarge
 from ramkit.auth.sessions.events import SessionRead, SessionWrite
 from ramkit.auth.sessions.keeping import Keeping, Late
@@ -50,7 +59,7 @@ class ServerSide(NamedTuple):
         except Unavailable as error:
             self.tell(SessionRead("unavailable"))
             return _Stored(self, None, None, Session(error=error, context=context))
-        except ValueError:  # damaged
+        except (ValueError, RecursionError):  # damaged
             record = session = None
         if record is None or session is None:
             self.tell(SessionRead("unknown"))
@@ -112,8 +121,8 @@ class _Stored:
         if self._dead or not self._changed():
             await self._extend()
             return None
-        change = session.change()
-        fields = merge(session.base, change)
+        fields = session.fields
+        change = change_between(session.base, fields)
         if session.cleared or (was is not None and change and not fields):
             return await self._end(scope, fields, cookie=cookie)
         if self._key is None or was is None:

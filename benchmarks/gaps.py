@@ -1,0 +1,121 @@
+"""The longest that each part of ``ramkit.auth`` keeps the event loop from its other work.
+
+python -m benchmarks.gaps
+"""
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jwt.algorithms import ECAlgorithm
+
+from ramkit.auth.jwt import JWKSClient, JWTService, KeySet
+from ramkit.auth.passwords import PasswordService
+from ramkit.auth.sessions import MemorySessionStore, SessionMiddleware
+from ramkit.testing.client import drive, http_scope
+
+_ROUNDS = 20
+
+
+async def gap_of(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    """ms: the median over rounds of the longest gap in each, and the longest of all."""
+    loop = asyncio.get_running_loop()
+    longest: list[float] = []
+    for _ in range(_ROUNDS):
+        gc.collect()
+        gap, last, done = 0.0, time.perf_counter(), False
+
+        def tick() -> None:
+            nonlocal gap, last
+            now = time.perf_counter()
+            gap, last = max(gap, now - last), now
+            if not done:  # noqa: B023 - the round is over when it is set
+                loop.call_soon(tick)
+
+        loop.call_soon(tick)
+        await work()
+        await asyncio.sleep(0)
+        done = True
+        await asyncio.sleep(0)
+        longest.append(gap * 1000)
+    return sorted(longest)[_ROUNDS // 2], max(longest)
+
+
+def jwks() -> Callable[[], Awaitable[Any]]:
+    """A document of as many keys as are taken, filled up to the bytes that are."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
+    keys = [{**key, "kid": f"{number:03}" + "x" * 1080, "alg": "ES256"} for number in range(100)]
+    document = json.dumps({"keys": keys}).encode()
+
+    async def take() -> None:
+        await JWKSClient("https://issuer.example/keys")._take(document)  # pyright: ignore[reportPrivateUsage]  # a fetch would count the network, too
+
+    return take
+
+
+def session() -> Callable[[], Awaitable[Any]]:
+    """Read, changed and merged: as many small values as fit."""
+    store = MemorySessionStore()
+
+    async def change(scope: Any, receive: Any, send: Any) -> None:
+        held = scope["session"]
+        for number in range(0 if held else 2500):
+            held[f"k{number:04}"] = number
+        held["again"] = time.perf_counter()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    app = SessionMiddleware(change, store=store)
+    cookie: list[bytes] = []
+
+    async def request() -> None:
+        headers = [(b"cookie", each) for each in cookie]
+        sent = await drive(app, http_scope(headers=headers, scheme="https"))
+        found = [value.partition(b";")[0] for name, value in sent[0]["headers"] if name == b"set-cookie"]
+        cookie.extend(found)
+
+    return request
+
+
+async def main() -> None:
+    passwords = PasswordService()
+    known = await passwords.hash("correct horse")
+    service = JWTService(keys=KeySet.from_jwks({"keys": [_private()]}), remember=0)
+    token = service.sign({"sub": "ada", "data": "x" * 4000})
+
+    async def hash_and_verify() -> None:
+        await asyncio.gather(
+            *(passwords.verify(known, "wrong") for _ in range(4)), passwords.hash("password")
+        )
+
+    async def verify() -> None:
+        for _ in range(100):
+            await service.authenticate(token)
+            await asyncio.sleep(0)
+
+    for name, work in (
+        ("passwords, five at once", hash_and_verify),
+        ("tokens, ES256, anew", verify),
+        ("a key set of 100 keys and 128 KiB", jwks()),
+        ("a session of 2,500 keys, read and merged", session()),
+    ):
+        median, longest = await gap_of(work)
+        print(
+            f"{name}: longest gap {median:.2f} ms (median of {_ROUNDS}), {longest:.2f} ms (most)", flush=True
+        )
+    await passwords.aclose()
+
+
+def _private() -> dict[str, Any]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return {**ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True), "alg": "ES256"}
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
