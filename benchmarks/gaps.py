@@ -1,7 +1,4 @@
-"""The longest that each part of ``ramkit.auth`` keeps the event loop from its other work.
-
-python -m benchmarks.gaps
-"""
+"""The longest that parts of ``ramkit.auth`` and ``ramkit.limits`` keep the event loop from its other work."""
 
 import asyncio
 import gc
@@ -12,9 +9,13 @@ from typing import Any
 
 from jwt.algorithms import ECAlgorithm
 
+from benchmarks.environments import ROOT
+from benchmarks.report import fill, table
 from ramkit.auth.jwt import JWKSClient, JWTService, KeySet
 from ramkit.auth.passwords import PasswordService
 from ramkit.auth.sessions import MemorySessionStore, SessionMiddleware
+from ramkit.limits import Limiter, Policy
+from ramkit.limits.limiter import Asked
 from ramkit.testing.client import drive, http_scope
 
 _ROUNDS = 20
@@ -64,7 +65,7 @@ def session() -> Callable[[], Awaitable[Any]]:
 
     async def change(scope: Any, receive: Any, send: Any) -> None:
         held = scope["session"]
-        for number in range(0 if held else 2500):
+        for number in range(0 if held else 999):
             held[f"k{number:04}"] = number
         held["again"] = time.perf_counter()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -82,7 +83,19 @@ def session() -> Callable[[], Awaitable[Any]]:
     return request
 
 
-async def main() -> None:
+def policies() -> Callable[[], Awaitable[Any]]:
+    """A hundred requests at once under ten policies each."""
+    asked = [(Policy(f"p{number}", "100/s"), "ada", 1) for number in range(10)]
+    limiter = Limiter("memory://", policies=[policy for policy, _, _ in asked])
+
+    async def decide() -> None:
+        await asyncio.gather(*(limiter.decide([Asked(*each) for each in asked]) for _ in range(100)))
+
+    return decide
+
+
+async def measure() -> dict[str, tuple[float, float]]:
+    """ms by what was done: median and most."""
     passwords = PasswordService()
     known = await passwords.hash("correct horse")
     service = JWTService(keys=KeySet.from_jwks({"keys": [_private()]}), remember=0)
@@ -98,24 +111,32 @@ async def main() -> None:
             await service.authenticate(token)
             await asyncio.sleep(0)
 
-    for name, work in (
-        ("passwords, five at once", hash_and_verify),
-        ("tokens, ES256, anew", verify),
-        ("a key set of 100 keys and 128 KiB", jwks()),
-        ("a session of 2,500 keys, read and merged", session()),
-    ):
-        median, longest = await gap_of(work)
-        print(
-            f"{name}: longest gap {median:.2f} ms (median of {_ROUNDS}), {longest:.2f} ms (most)", flush=True
-        )
+    works: dict[str, Callable[[], Awaitable[Any]]] = {
+        "nothing at all, for as long as the passwords take": lambda: asyncio.sleep(0.3),
+        "five passwords at once, hashed and verified": hash_and_verify,
+        "tokens of ES256, verified anew": verify,
+        "a key set of 100 keys and 128 KiB": jwks(),
+        "a session of 1,000 keys, read, changed and merged": session(),
+        "a hundred requests at once under ten policies each": policies(),
+    }
+    seen = {name: await gap_of(work) for name, work in works.items()}
     await passwords.aclose()
+    return seen
+
+
+def run(*, quick: bool) -> None:
+    """Measure, print, and write down what is not just a look."""
+    seen = asyncio.run(measure())
+    rows = [[name, f"{median:.2f}", f"{longest:.2f}"] for name, (median, longest) in seen.items()]
+    text = table(["while the loop has this to do", "ms, median", "ms, most"], rows)
+    text += f"\n\n{_ROUNDS} rounds; the longest gap between two turns of the loop in each."
+    print(text, flush=True)
+    if not quick:
+        document = ROOT / "docs" / "benchmarks.md"
+        document.write_text(fill(document.read_text(), "bench:gaps", text))
 
 
 def _private() -> dict[str, Any]:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return {**ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True), "alg": "ES256"}
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

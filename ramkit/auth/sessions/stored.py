@@ -33,6 +33,9 @@ __all__ = ["ServerSide", "Subject"]
 
 _log = logging.getLogger("ramkit.auth")
 
+#: Keys of one session: merging takes some 2 µs for each, and the loop waits meanwhile.
+_MOST_KEYS = 1000
+
 #: whose a session is: the key that says so, or a function of the scope
 Subject = str | Callable[[Scope], Any]
 
@@ -219,3 +222,5 @@ class _Stored:
         size = size_of(fields)
         if size > self._keeper.max_bytes:
             raise SessionTooLarge(size, self._keeper.max_bytes)
+        if len(fields) > _MOST_KEYS:
+            raise SessionTooLarge(len(fields), _MOST_KEYS, "keys")
