@@ -15,7 +15,7 @@ from typing import Any
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.observers import Observer, notify
-from ramkit.redis.batching import Call, pack, plan, take
+from ramkit.redis.batching import SHARED, Call, pack, plan, take
 from ramkit.redis.breaker import Breaker
 from ramkit.redis.driver import (
     FAILURES,
@@ -225,7 +225,7 @@ class Endpoint:
         for command in commands:
             lane.expected += (None, command) if command.asking else (command,)
         lane.wire.send(pack(commands))
-        if self._queue:
+        if self._queue or (len(batch) >= SHARED and not self._idle):  # the next long one is to be shared
             self._wake()
 
     def _rest(self, lane: Lane) -> None:
