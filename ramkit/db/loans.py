@@ -6,8 +6,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded
-from ramkit.db.node import Node
-from ramkit.db.port import Session
 from ramkit.kernel.context import RequestContext, Transaction
 
 if TYPE_CHECKING:
@@ -25,6 +23,8 @@ class _Loan:
         self._database = database
         self._context = RequestContext.current()
         self._timer: asyncio.Timeout | None = None
+        self._node: Node
+        self._session: Session
 
     async def _begin_deadline(self) -> None:
         left = self._database.time_left(self._context)

@@ -168,7 +168,10 @@ class Pool:
         """No connection: those that the others that are open do not serve hear why."""
         self._on_failure()
         if self._driver.lost(error):
-            cause, error = error, DatabaseUnavailable(f"{self.member.name}: {error or type(error).__name__}")
+            cause, error = (
+                error,
+                DatabaseUnavailable(f"{self.member.name}: {str(error) or type(error).__name__}"),
+            )
             error.__cause__ = cause
         while len(self._waiters) > self.size - 1:  # this attempt still counts
             waiter = self._waiters.popleft()

@@ -206,7 +206,7 @@ class Servers:
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
         if outcome == "lost":
-            node.pool.drop(DatabaseUnavailable(f"{member.name}: {error or type(error).__name__}"))
+            node.pool.drop(DatabaseUnavailable(f"{member.name}: {error!r}"))
         else:
             node.pool.maintain(self.loop.time())
         if self._observers:

@@ -1,6 +1,5 @@
 """asyncpg: the one place that knows it. Needs ``ramkit[db]``."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +127,7 @@ class AsyncpgSession:
     async def close(self, timeout: float) -> None:
         try:
             await self.connection.close(timeout=timeout)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError):
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self.connection.terminate()
 
     def terminate(self) -> None:

@@ -59,7 +59,7 @@ def _with_port(host: str, port: str) -> str:
 
 
 def _as_url(text: str) -> str:
-    """libpq's ``keyword=value`` form as a URL."""
+    """Libpq's ``keyword=value`` form as a URL."""
     values: dict[str, str] = {}
     end = 0
     for match in _PAIR.finditer(text):
