@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded
+from ramkit.db.node import Node
+from ramkit.db.port import Session
 from ramkit.kernel.context import RequestContext, Transaction
 
 if TYPE_CHECKING:
