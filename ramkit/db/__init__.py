@@ -1,0 +1,34 @@
+"""PostgreSQL: pools, replicas, and nobody reads older than they wrote.
+
+    db = Database("postgresql://app@primary/shop", replicas=["postgresql://app@replica/shop"])
+
+    async def rename(city: int, name: str) -> None:
+        async with db.write() as connection:
+            await connection.execute("UPDATE city SET name = $2 WHERE id = $1", city, name)
+
+    async def city(number: int):
+        return await db.fetchrow("SELECT id, name FROM city WHERE id = $1", number)
+
+See docs/db.md.
+"""
+
+from ramkit.db.database import Database, Position
+from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded, PoolTimeout, ReadOnly
+from ramkit.db.events import Failover, PoolWait, ReplicaLag, ServerEjected, SlowQuery
+from ramkit.db.policy import DatabasePolicy, Server
+
+__all__ = [
+    "Database",
+    "DatabasePolicy",
+    "DatabaseUnavailable",
+    "DeadlineExceeded",
+    "Failover",
+    "PoolTimeout",
+    "PoolWait",
+    "Position",
+    "ReadOnly",
+    "ReplicaLag",
+    "Server",
+    "ServerEjected",
+    "SlowQuery",
+]
