@@ -71,7 +71,7 @@ class Servers:
         self, context: RequestContext | None, left: float | None, avoid: Member | None = None
     ) -> tuple[Node, Session]:
         """A connection for reading: of a server at or past the context's floor."""
-        floor = -1 if context is None else context.floor.positions.get(self._name, -1)
+        floor = -1 if context is None else context.wanted(self._name)
         fleet = self._fleet
         for _ in fleet.members:
             member = fleet.reader(floor, avoid)
@@ -90,7 +90,9 @@ class Servers:
                 avoid = member
                 continue
             if context is not None:
-                context.read_at(self._name, member.position)
+                # A read that begins now on the primary cannot have missed what its client wrote before.
+                at = member.position if member.standby else max(member.position, floor)
+                context.read_at(self._name, at)
             return node, session
         raise DatabaseUnavailable(f"{self._name}: no server answers")
 
