@@ -15,9 +15,11 @@ See docs/db.md.
 from ramkit.db.database import Database, Position
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded, PoolTimeout, ReadOnly
 from ramkit.db.events import Failover, PoolWait, ReplicaLag, ServerEjected, SlowQuery
+from ramkit.db.middleware import ConsistencyMiddleware
 from ramkit.db.policy import DatabasePolicy, Server
 
 __all__ = [
+    "ConsistencyMiddleware",
     "Database",
     "DatabasePolicy",
     "DatabaseUnavailable",

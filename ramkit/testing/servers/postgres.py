@@ -178,6 +178,16 @@ class PostgresReplica(PostgresServer):
         self.execute("SELECT pg_promote()")
         self._wait("SELECT NOT pg_is_in_recovery()")
 
+    def follow(self, primary: PostgresServer) -> None:
+        """Have it replicate from another server: one that was promoted, and streamed from the same primary."""
+        login, _, address = urlsplit(primary.dsn).netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        host, _, port = address.rpartition(":")
+        source = f"host={host.strip('[]')} port={port} user={user} password={password}"
+        self.execute(f"ALTER SYSTEM SET primary_conninfo = '{source}'")
+        self.execute("SELECT pg_reload_conf()")
+        self.primary = primary
+
     def caught_up(self) -> None:
         """Wait until all that the primary has committed is visible here. Raises ``TimeoutError``.
 
