@@ -115,7 +115,7 @@ async def _write(tour: Tour) -> None:
     tour.report.step(
         "A write",
         "PUT changes Berlin's population. What shows it goes, in both workers at once: the city by its URL, "
-        'its country and the list of cities by their group, "cities-DE". What does not show it stays, for others.',
+        'its country and the list of cities by their group, "cities-DE". What does not show it stays.',
     )
     shown = (_BERLIN, _GERMANY, _GERMAN_CITIES)
     for path in (*shown, _FRENCH_CITIES):

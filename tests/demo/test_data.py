@@ -1,4 +1,4 @@
-from contextlib import aclosing as closing
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
@@ -33,7 +33,7 @@ async def test_the_world_is_there_and_gone_afterwards(postgres_dsn: str) -> None
     async with world(postgres_dsn) as (countries, cities):
         assert countries > 200
         assert cities > 30_000
-        async with closing(Database(postgres_dsn, min_size=1)) as db:
+        async with aclosing(Database(postgres_dsn, min_size=1)) as db:
             places = Places(db)
             assert len(await places.countries()) == countries
             iceland = await places.country("IS")
@@ -50,7 +50,7 @@ async def test_the_world_is_there_and_gone_afterwards(postgres_dsn: str) -> None
 
 
 async def test_pages_search_and_changes(postgres_dsn: str) -> None:
-    async with world(postgres_dsn), closing(Database(postgres_dsn, min_size=1)) as db:
+    async with world(postgres_dsn), aclosing(Database(postgres_dsn, min_size=1)) as db:
         places = Places(db)
         pages = [*await places.cities("DE", 1), *await places.cities("DE", 2)]
         assert len({city["id"] for city in pages}) == 2 * PAGE
