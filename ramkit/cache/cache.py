@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -155,7 +155,7 @@ class Cache:
                 context.floor.raise_epoch(self.name, incarnation, epoch)
         finally:
             if not confirmed and context is not None:
-                context.floor.bypass.add(self.name)
+                context.floor.go_past(self.name)
             if self.observers:
                 notify(self.observers, CachePurge(self.name, "confirmed" if confirmed else "unconfirmed"))
 
@@ -303,12 +303,19 @@ class Cache:
         entry.revalidate_until = max(entry.revalidate_until, min(now + _ERROR_PAUSE, entry.error_until))
         return True
 
+    def require(self, context: RequestContext, slots: Collection[int], subject: str) -> None:
+        """Have what is read from here on not lack what purges of these slots, or of that path, were about."""
+        if self.table.writes:
+            context.require(self.table.written(slots, subject))
+
     def overtaken(self, entry: Entry) -> bool:
         """Whether it is older than a purge: it was rendered before, or from a replica that did not have
         what was written then. The next render knows of that."""
         if entry.status == VARIANTS:
             return False
-        return self.table.judge(entry) is Verdict.GONE or entry.misses(self.table.written(entry.slots))
+        return self.table.judge(entry) is Verdict.GONE or entry.misses(
+            self.table.written(entry.slots, entry.subject)
+        )
 
     async def keep(self, key: bytes, entry: Entry) -> bool:
         """Store what was rendered, unless it was purged meanwhile. Whether it was stored."""

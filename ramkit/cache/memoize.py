@@ -14,7 +14,7 @@ from ramkit.cache.core.entry import VALUE, Entry
 from ramkit.cache.core.serving import State, draw_refresh
 from ramkit.cache.flight import Turn
 from ramkit.cache.policy import check_names, check_seconds
-from ramkit.kernel.context import Floor, RequestContext
+from ramkit.kernel.context import Floor, RequestContext, Transaction
 from ramkit.kernel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Memoized:
 
     async def _call(self, call: "_Call", context: RequestContext) -> Any:
         cache, floor = self._cache, context.floor
-        if not (cache.settled(floor) or await cache.settle(floor)):
+        # What a transaction sees may never be, and the purge that it makes waits for its COMMIT.
+        if Transaction.current() is not None or not (cache.settled(floor) or await cache.settle(floor)):
             cache.observed("bypass")
             return await self._function(*call.args, **call.kwargs)
         taken: Entry | Turn | None = await self._find(call.key, floor)
@@ -95,8 +96,7 @@ class Memoized:
                 taken = Turn(cache.flights, call.key)
             else:
                 self._served(taken, call, floor)
-                for database, lsn in (taken.positions or {}).items():
-                    context.read_at(database, lsn)
+                context.read_all(taken.positions)
                 return value
         cache.observed("miss")
         return await self._render(taken, call, context)
@@ -125,15 +125,14 @@ class Memoized:
         started = cache.clock.monotonic()
         try:
             names = [_call_name(call.key), *self._groups(call)]
-            if cache.table.writes:
-                context.require(cache.table.written([purging.slot(name) for name in names]))
+            cache.require(context, [purging.slot(name) for name in names], "")
             body = self._encode(await self._function(*call.args, **call.kwargs))
             cost = cache.clock.monotonic() - started
             entry = self._entry(place, names, body, cost)
             entry.positions = dict(context.positions) or None
             if await cache.keep(call.key, entry):
                 turn.stored()
-            elif cache.overtaken(entry):
+            elif cache.state(entry, None) is State.GONE:
                 turn.abandon()  # purged while it was made: the next one knows of that
             else:
                 turn.unshared()

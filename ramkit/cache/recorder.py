@@ -61,7 +61,7 @@ class Recorder:
         """From here on what is purged is newer than the response."""
         self._place = self._cache.log.incarnation, self._cache.log.epoch
         if self._cache.table.writes:
-            self._exchange.context.require(self._cache.table.written(self._slots()))
+            self._cache.require(self._exchange.context, self._slots(), self._exchange.target.path)
 
     def unpurged(self) -> tuple[int, ...]:
         """The slots of what was begun; none if it is not to be stored, or purged since."""
@@ -128,8 +128,8 @@ class Recorder:
         merged = updated(expired.headers, headers) + [pair for pair in headers if pair[0] == b"age"]
         if self.begin(expired.status, merged) is None and self.storable is not None:
             entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
-            if entry.positions is None:  # it was confirmed without a look into the database
-                entry.positions = expired.positions
+            # Of a database that the validation did not look at, the content is as old as it was.
+            entry.positions = {**(expired.positions or {}), **(entry.positions or {})} or None
             await self._keep(entry)
             return entry
         # For this answer alone; its age is that of the 304 (§4.3.4).
@@ -216,8 +216,10 @@ class Recorder:
         if kept and state in (State.FRESH, State.STALE):
             await self._remember_ways(entry, key, vary)
             self._turn.stored()
-        elif self._cache.overtaken(entry):
+        elif state is State.GONE:
             self._turn.abandon()  # purged while it was rendered: the next one knows of that
+        elif self._cache.overtaken(entry):
+            self._turn.unshared()  # read from a replica that lacks what was written: so may the next one be
         else:
             self.refuse("not-kept")
 

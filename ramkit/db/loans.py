@@ -125,7 +125,9 @@ class Write(_Loan):
             if self._begun is not None:
                 await self._begun.commit()
             if context is not None:
-                context.floor.raise_position(self._database.name, await session.position())
+                position = await session.position()
+                node.member.lsn = max(node.member.lsn, position)
+                context.floor.raise_position(self._database.name, position)
         except Exception as error:
             if not node.broke(session, error):
                 raise

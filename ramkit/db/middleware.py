@@ -1,5 +1,6 @@
 """Takes each client's floor to it and back, so that nobody reads older than they wrote."""
 
+import logging
 import re
 import secrets as random
 from collections.abc import Iterable, Sequence
@@ -8,11 +9,13 @@ from typing import Literal, Protocol, TypeVar
 from ramkit.db.core.floors import Codec, Said, known
 from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.clock import Clock, SystemClock
-from ramkit.kernel.context import Floor, RequestContext
+from ramkit.kernel.context import Floor, RequestContext, Transaction
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.lifespan import Resource, follow_lifespan
 
 __all__ = ["ConsistencyMiddleware", "Named"]
+
+_log = logging.getLogger("ramkit.db")
 
 HEADER = b"ramkit-floor"
 _COOKIE = b"__Host-floor-"
@@ -21,8 +24,6 @@ _PAIR = re.compile(rb"__Host-floor-([0-9a-f]{8})=([A-Za-z0-9_-]*)(?:;[ \t]*|$)")
 #: Cookies that are read of one request: more are no work of ours.
 _MOST = 32
 _KEPT = b"; Path=/; HttpOnly; Secure; SameSite=Lax"
-#: Methods for which a cache inside makes the context, if it needs one.
-_SAFE = frozenset({"GET", "HEAD"})
 _SECRET = 32
 
 T = TypeVar("T")
@@ -89,42 +90,39 @@ class ConsistencyMiddleware:
         received = self._received(scope)
         if kind == "http":
             send = _Told(self, scope, send, received).send
-            # A cache inside makes the context when it has to ask the app; its hits want none.
-            if received is None and self._caches and scope["method"] in _SAFE:
-                await self.app(scope, receive, send)
-                return
         with RequestContext.of(scope).active():
             await self.app(scope, receive, send)
 
     def _received(self, scope: Scope) -> "_Received | None":
         """What the request brings, in its context. The app sees no cookie of ours: a request with cookies is
         somebody's, and answers to it are not shared."""
-        header: bytes | None = None
+        fields: list[bytes] = []
         cookies: list[tuple[bytes, bytes]] = []
         headers: RawHeaders = [*scope["headers"]]
         for name, value in headers:
             if name == HEADER:
-                header = value
+                fields += value.split(b",")
             elif name == b"cookie" and _COOKIE in value:
                 cookies += _PAIR.findall(value)
-        if header is None and not cookies:
+        if not fields and not cookies:
             return None
         if cookies:
             headers = [pair for pair in map(_without_ours, headers) if pair is not None]
         scope["headers"] = headers
         now = self._now()
-        values = [(None, header)] if header else []
-        read = [(name, self._codec.decode(value, now)) for name, value in [*values, *cookies[:_MOST]]]
+        values = [*((None, each.strip()) for each in fields[:_MOST]), *cookies[:_MOST]]
+        read = [(name, self._codec.decode(value, now)) for name, value in values]
         found = [(name, said) for name, said in read if said is not None]
         said = known([said for _, said in found], *self._names, now)
         _raise(RequestContext.of(scope).floor, said)
-        return _Received(said, [name for name, _ in found if name is not None], by_header=header is not None)
+        return _Received(said, [name for name, _ in found if name is not None], by_header=bool(fields))
 
     def say(self, scope: Scope, floor: Floor, received: "_Received | None") -> RawHeaders:
         """The fields that tell the client of its floor."""
         now = self._now()
-        bypass = received.said.bypass if received is not None else {}
         until = now + self._lifetime
+        bypass = {**received.said.bypass} if received is not None else {}
+        bypass |= dict.fromkeys(floor.unconfirmed, until)
         said = Said(
             {name: floor.positions[name] for name in self._names[0] if name in floor.positions},
             {name: floor.epochs[name] for name in self._names[1] if name in floor.epochs},
@@ -166,6 +164,11 @@ class _Told:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if Transaction.current() is not None:
+                _log.warning(
+                    "%s answers before its transaction is committed: its client may read older than it wrote",
+                    self._scope["path"],
+                )
             context = RequestContext.peek(self._scope)
             if context is not None and self._raised(context.floor):
                 told = self._middleware.say(self._scope, context.floor, self._received)
@@ -174,8 +177,8 @@ class _Told:
 
     def _raised(self, floor: Floor) -> bool:
         received = self._received
-        if received is None:
-            return bool(floor.positions or floor.epochs or floor.bypass)
+        if received is None or floor.unconfirmed:
+            return not floor.bare
         said = received.said
         return (
             floor.positions != said.positions

@@ -90,11 +90,25 @@ class Servers:
                 avoid = member
                 continue
             if context is not None:
-                # A read that begins now on the primary cannot have missed what its client wrote before.
-                at = member.position if member.standby else max(member.position, floor)
-                context.read_at(self._name, at)
+                try:
+                    context.read_at(self._name, await self._position(member, session, floor))
+                except BaseException as error:
+                    broke = isinstance(error, Exception) and node.broke(session, error)
+                    node.give_back(session, reading=True)
+                    if not broke:
+                        raise
+                    avoid = member
+                    continue
             return node, session
         raise DatabaseUnavailable(f"{self._name}: no server answers")
+
+    async def _position(self, member: Member, session: Session, floor: int) -> int:
+        """What a read that begins now cannot have missed: on the primary, that is also its client's last write,
+        unless the primary has lost it."""
+        if member.standby or floor <= member.lsn:
+            return max(member.position, floor)
+        member.lsn = max(member.lsn, await session.position())
+        return floor if floor <= member.lsn else member.position
 
     async def writer(
         self, left: float | None, isolation: str | None, *, transaction: bool

@@ -18,15 +18,26 @@ class Floor:
     ``epochs`` maps a cache's name to ``(incarnation, epoch)``: the place in that cache's log that
     whoever answers must have read. ``positions`` maps a database's name to the LSN that a replica must
     have replayed. ``bypass`` names the caches that must not answer at all, because a purge of this client
-    is not confirmed yet.
+    is not confirmed yet; ``unconfirmed`` those of them of which that is news, of this very request.
     """
 
-    __slots__ = ("bypass", "epochs", "positions")
+    __slots__ = ("bypass", "epochs", "positions", "unconfirmed")
 
     def __init__(self) -> None:
         self.epochs: dict[str, tuple[int, int]] = {}
         self.positions: dict[str, int] = {}
         self.bypass: set[str] = set()
+        self.unconfirmed: set[str] = set()
+
+    @property
+    def bare(self) -> bool:
+        """Whether anything may be shown."""
+        return not (self.positions or self.epochs or self.bypass)
+
+    def go_past(self, cache: str) -> None:
+        """That cache must not answer: a purge of it is not confirmed."""
+        self.bypass.add(cache)
+        self.unconfirmed.add(cache)
 
     def raise_epoch(self, cache: str, incarnation: int, epoch: int) -> None:
         """Never lower within an incarnation; another incarnation replaces what was there."""
@@ -150,6 +161,11 @@ class RequestContext:
         known = self.positions.get(database)
         if known is None or lsn < known:
             self.positions[database] = lsn
+
+    def read_all(self, positions: Mapping[str, int] | None) -> None:
+        """Tell that the response rests on something that was read at these."""
+        for database, lsn in (positions or {}).items():
+            self.read_at(database, lsn)
 
     @contextmanager
     def active(self) -> Generator[None, None, None]:

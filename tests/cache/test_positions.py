@@ -153,7 +153,7 @@ async def test_purges_wait_for_the_commit(cache):
         assert (await ask(app, "/a")).x_cache == "HIT", "nobody sees it before"
         context.floor.raise_position("main", 9)
         await transaction.committed()
-    assert cache.table.written([0]) == {"main": 9}
+    assert cache.table.written([0], "/b1") == {"main": 9}
     assert context.floor.epochs["cache"][1] == cache.log.epoch
     answer = await ask(app, "/a")
     assert (answer.x_cache, answer.body) == ("MISS", b"at 9")
@@ -233,6 +233,76 @@ async def test_followers_of_one_render_judge_it_with_their_own_floor(cache):
     bodies = [(await each).body for each in followers]
     assert bodies[1] == bodies[3] == b"at 9"
     assert set(bodies[::2]) <= {b"at 5", b"at 9"}
+
+
+async def test_what_a_transaction_sees_is_not_memoized(cache):
+    value = "committed"
+
+    @cache.memoize(ttl=60, groups=["g"])
+    async def read() -> str:
+        return value
+
+    with RequestContext().active(), Transaction().active():
+        value = "uncommitted"
+        assert await read() == "uncommitted"
+        await cache.purge_groups("g")
+    value = "committed"  # rolled back, and the purge with it
+    assert await read() == "committed"
+
+
+async def test_a_validation_is_no_look_into_another_database(clock):
+    cache = Cache(clock=clock)
+    databases = iter(["one", "two"])
+
+    async def app(scope, receive, send):
+        RequestContext.current().read_at(next(databases), 10)
+        status = 304 if any(name == b"if-none-match" for name, _ in scope["headers"]) else 200
+        headers = [(b"etag", b'"a"'), (b"cache-control", b"max-age=10")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if status == 304 else b"x"})
+
+    app = CacheMiddleware(app, cache=cache)
+    await ask(app, "/a")
+    clock.advance(11)
+    assert (await ask(app, "/a")).x_cache == "REVALIDATED"
+    databases = iter(["one"])
+    assert (await ask(floored(app, two=10, one=10), "/a")).x_cache == "HIT"
+    assert (await ask(floored(app, one=11), "/a")).x_cache == "MISS"
+
+
+async def test_a_hit_of_a_cache_within_a_cache_is_no_newer_than_it_was(clock):
+    inner, outer = Cache(name="inner", clock=clock), Cache(name="outer", clock=clock)
+    origin = Replica(5, *cacheable())
+    within = CacheMiddleware(origin, cache=inner)
+    app = CacheMiddleware(within, cache=outer)
+    await ask(within, "/a")
+    await ask(app, "/a")
+    assert (await ask(app, "/a")).x_cache == "HIT"
+    assert (await ask(floored(app, main=9), "/a")).body == b"at 9"
+
+
+async def test_a_crowd_whose_group_nobody_knew_does_not_queue(cache):
+    """Each render finds out that it was read too early: none waits for another to find out the same."""
+    writer = RequestContext()
+    writer.floor.raise_position("main", 9)
+    with writer.active():
+        await cache.purge_groups("g")
+    origin, at_once, most = Replica(5, *cacheable("max-age=60", ("cache-groups", '"g"'))), 0, 0
+    origin.waits = False
+
+    async def slow(scope, receive, send):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await origin(scope, receive, send)
+        at_once -= 1
+
+    app = CacheMiddleware(slow, cache=cache)
+    await asyncio.gather(*(ask(app, "/a") for _ in range(20)))
+    assert most > 10
+    assert (await ask(app, "/a")).x_cache == "MISS"
 
 
 def test_an_entry_keeps_its_positions() -> None:

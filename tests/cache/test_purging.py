@@ -310,7 +310,7 @@ def test_a_snapshot_that_is_not_understood_is_a_birth_epoch() -> None:
         whole[:-1],
         b"\x02" + encode((0, {SLOTS: 5}, {}, [], {}, {})),
         b"\x02" + encode((-1, {}, {}, [], {}, {})),
-        b"\x02" + encode((0, {}, {}, [[5, False, 6]], {}, {})),
+        b"\x02" + encode((0, {}, {}, [[5, False, 6, {}]], {}, {})),
         b"\x02" + encode((0, {}, {}, [], {"main": {1: -1}}, {})),
     ]
     for data in unknown:
@@ -381,13 +381,23 @@ def test_the_highest_position_of_a_slots_purges_is_kept() -> None:
     )
     for each in (made, later_than(made)):
         assert each.writes
-        assert each.written([slot("g:a")]) == {"main": 70, "other": 5}
-        assert each.written([slot("g:b")]) == {"main": 50, "other": 5}
-        assert each.written([slot("g:c"), slot("g:d")]) == {}
-        assert each.written([slot("g:c"), slot("g:b")]) == {"main": 50, "other": 5}
+        assert each.written([slot("g:a")], "/a") == {"main": 70, "other": 5}
+        assert each.written([slot("g:b")], "/a") == {"main": 50, "other": 5}
+        assert each.written([slot("g:c"), slot("g:d")], "/a") == {}
+        assert each.written([slot("g:c"), slot("g:b")], "/a") == {"main": 50, "other": 5}
         each.apply(5, message((), patterns=["/x*"], positions={"main": 60}))
-        assert each.written([slot("g:c")]) == {"main": 60}, "a pattern is of any slot"
-        assert each.written([slot("g:a")]) == {"main": 70, "other": 5}
+        for table_ in (each, later_than(each)):
+            assert table_.written([slot("g:c")], "/xy") == {"main": 60}
+            assert table_.written([slot("g:c")], "/yx") == {}
+        each.apply(6, message((), patterns=["/x*"], positions={"other": 7}))
+        assert each.written([], "/xy") == {"main": 60, "other": 7}
+        each.apply(7, message((), patterns=["*"], positions={"other": 9}))
+        for table_ in (each, later_than(each)):
+            assert table_.written([], "/yx") == {"main": 60, "other": 9}, (
+                "of what is no more it is known at least"
+            )
+        each.reset(8, 1, None)
+        assert each.written([], "/") == {"main": 70, "other": 9}, "a lost log takes no writes back"
     assert not table((2, message(["g:a"]))).writes
 
 

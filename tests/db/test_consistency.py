@@ -9,7 +9,7 @@ import pytest
 from ramkit.cache import Cache, CacheMiddleware, Rule
 from ramkit.db.core.floors import Codec, Said
 from ramkit.db.middleware import ConsistencyMiddleware
-from ramkit.kernel.context import RequestContext
+from ramkit.kernel.context import RequestContext, Transaction
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
 from ramkit.testing.contracts.middleware import MiddlewareContract
@@ -204,6 +204,60 @@ async def test_services_and_plain_http_have_a_header(app, clock):
         assert app.floors[-1] == {"main": 7}
 
 
+async def test_floors_of_several_fields_are_merged(app, clock):
+    service = Browser(ConsistencyMiddleware(app, db=Store(), secret=SECRET, clock=clock), "http")
+    floors = [dict((await service.ask(b"%d" % n))[0]["headers"])[b"ramkit-floor"] for n in (9, 5)]
+    await service.ask(more=[(b"ramkit-floor", floor) for floor in floors])
+    await service.ask(more=[(b"ramkit-floor", b", ".join(floors))])
+    assert app.floors[-2:] == [{"main": 9}] * 2
+
+
+async def test_a_get_that_writes_is_told_too(clock):
+    """Also where something between copies the scope, and where the cache only memoizes."""
+
+    async def app(scope, receive, send):
+        RequestContext.current().floor.raise_position("main", 9)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def copying(scope, receive, send):
+        await app(dict(scope), receive, send)
+
+    for inner in (app, copying):
+        wrapped = ConsistencyMiddleware(inner, db=Store(), cache=Store("c"), secret=SECRET, clock=clock)
+        sent = await drive(wrapped, http_scope())
+        assert b"ramkit-floor" in dict(sent[0]["headers"])
+
+
+async def test_an_answer_before_the_commit_is_told_in_the_log(clock, caplog):
+    async def app(scope, receive, send):
+        with Transaction().active():
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+
+    await drive(ConsistencyMiddleware(app, db=Store(), secret=SECRET, clock=clock), http_scope())
+    assert "answers before its transaction is committed" in caplog.text
+
+
+async def test_purges_that_wait_for_a_commit_after_the_answer_send_the_client_past_the_cache(clock):
+    cache = Cache(clock=clock)
+
+    async def app(scope, receive, send):
+        transaction = Transaction()
+        with transaction.active():
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+        await transaction.committed()
+
+    cached = CacheMiddleware(app, cache=cache)
+    wrapped = ConsistencyMiddleware(cached, db=Store(), cache=cache, secret=SECRET, clock=clock)
+    scope = http_scope("PUT")
+    sent = await drive(wrapped, scope)
+    assert b"ramkit-floor" in dict(sent[0]["headers"])
+    assert RequestContext.of(scope).floor.bypass == {"cache"}
+    await cache.aclose()
+
+
 async def test_names_of_other_stores_are_left_out(app, clock):
     one = Browser(ConsistencyMiddleware(app, db=[Store(), Store("other")], secret=SECRET, clock=clock))
     await one.ask(b"7")
@@ -246,7 +300,7 @@ async def test_databases_open_and_close_with_the_app(app, clock):
     assert store.calls == ["start", "aclose"]
 
 
-async def test_a_cached_hit_makes_no_context_and_a_writers_floor_goes_past_it(clock):
+async def test_a_writers_floor_goes_past_what_strangers_are_served(clock):
     cache = Cache(clock=clock)
     lsn = 5
 
@@ -268,9 +322,6 @@ async def test_a_cached_hit_makes_no_context_and_a_writers_floor_goes_past_it(cl
 
     stranger, writer = Browser(wrapped), Browser(wrapped)
     assert x_cache(await stranger.ask(method="GET")) == (b"MISS", b"5")
-    scope = http_scope(headers=[], scheme="https")
-    await drive(wrapped, scope)
-    assert "ramkit.context" not in scope
     # A write elsewhere: it purges its own URL, and not this one.
     sent = await drive(wrapped, http_scope("PUT", "/other", headers=[], scheme="https"))
     writer.take(sent)
@@ -288,7 +339,7 @@ async def test_epochs_and_bypasses_travel_too(clock):
         seen.append((dict(floor.epochs), set(floor.bypass)))
         if scope["query_string"] == b"1":
             floor.raise_epoch("cache", 5, 17)
-            floor.bypass.add("cache")
+            floor.go_past("cache")
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -301,9 +352,10 @@ async def test_epochs_and_bypasses_travel_too(clock):
     await browser.ask(b"1")
     clock.advance(60)
     await browser.ask()
-    assert seen[-1] == ({}, set()), (
-        "nothing was raised after a minute, so the first floor counts, and it ended"
-    )
+    assert seen[-1] == ({"cache": (5, 17)}, {"cache"}), "another one that is not confirmed begins anew"
+    clock.advance(60)
+    await browser.ask()
+    assert seen[-1] == ({}, set())
 
 
 @pytest.mark.parametrize(
