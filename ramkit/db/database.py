@@ -12,7 +12,7 @@ from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded
 from ramkit.db.loans import Read, Write
 from ramkit.db.node import Node
 from ramkit.db.policy import DatabasePolicy, Server
-from ramkit.db.port import Session
+from ramkit.db.port import Driver, Session
 from ramkit.db.servers import Servers
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.context import RequestContext
@@ -189,11 +189,19 @@ class Database(LoopBound):
         if servers is None or servers.loop is not asyncio.get_running_loop():
             self.attach()
             servers = self._servers = Servers(
-                self.name, self._given, self.policy, self._options, self._observers, self._clock
+                self.name, self._given, self.policy, self._driver(), self._observers, self._clock
             )
             for monitor in servers.monitors():
                 self.spawn(monitor.run())
         return servers
+
+    def _driver(self) -> Driver:
+        from ramkit.db.backends.asyncpg import AsyncpgDriver
+
+        policy = self.policy
+        return AsyncpgDriver(
+            application_name=policy.application_name, timeout=policy.connect_timeout, **self._options
+        )
 
     async def _ask(self, method: str, query: str, arguments: tuple[Any, ...]) -> Any:
         """A statement of its own: when its server breaks, another is asked, once."""
