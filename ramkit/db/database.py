@@ -26,7 +26,8 @@ _OPTIONS = frozenset(DatabasePolicy.__dataclass_fields__)
 
 
 class Position:
-    """A floor that can travel: ``str()`` of it is the LSN that a replica must have replayed, as in ``0/16B3748``."""
+    """A floor that can travel: ``str()`` of it is the LSN that a replica must have replayed, as in
+    ``0/16B3748``."""
 
     __slots__ = ("_context", "_database")
 
@@ -40,9 +41,9 @@ class Position:
 class Database(LoopBound):
     """PostgreSQL, one server or several, whichever of them is the primary.
 
-    ``primary``, ``replicas``: a URL, libpq's ``keyword=value`` string, the name of an environment variable that
-    holds one, or a ``Server`` behind pgbouncer. A string may name several hosts. Which is which is found out.
-    ``name``: of its floor, the same in all processes. ``options``: those of ``DatabasePolicy``, and of
+    ``primary``, ``replicas``: a URL, libpq's ``keyword=value`` string, the name of an environment variable
+    that holds one, or a ``Server`` behind pgbouncer. A string may name several hosts. Which is which is found
+    out. ``name``: of its floor, the same in all processes. ``options``: those of ``DatabasePolicy``, and of
     ``asyncpg.connect`` (``ssl``, ``server_settings``, …).
     """
 
@@ -72,7 +73,8 @@ class Database(LoopBound):
     # -- the public way in ---------------------------------------------------------------------------
 
     def read(self) -> Read:
-        """``async with db.read() as connection``: of a server at or past the request's floor, for reading only.
+        """``async with db.read() as connection``: of a server at or past the request's floor, for reading
+        only.
 
         Raises ``PoolTimeout`` or ``DatabaseUnavailable``.
         """
@@ -81,8 +83,9 @@ class Database(LoopBound):
     def write(self, *, isolation: str | None = None, transaction: bool = True) -> Write:
         """``async with db.write() as connection``: a transaction on the primary, which raises the floor.
 
-        ``isolation``: ``read_committed``, ``repeatable_read`` or ``serializable``. ``transaction=False`` is for
-        statements that must not be in one. Raises ``PoolTimeout``, ``ReadOnly`` or ``DatabaseUnavailable``.
+        ``isolation``: ``read_committed``, ``repeatable_read`` or ``serializable``. ``transaction=False`` is
+        for statements that must not be in one. Raises ``PoolTimeout``, ``ReadOnly`` or
+        ``DatabaseUnavailable``.
         """
         return Write(self, isolation, transaction=transaction)
 

@@ -18,8 +18,9 @@ __all__ = ["Pool"]
 class Pool:
     """Lends each connection to one borrower at a time, the one that was used last first.
 
-    A connection that comes back is reset in the background, and lent again when that is done: a borrower waits
-    for it only where every other connection is lent out. Whoever waits already resets it in his own task.
+    A connection that comes back is reset in the background, and lent again when that is done: a borrower
+    waits for it only where every other connection is lent out. Whoever waits already resets it in his own
+    task.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class Pool:
                 notify(self._observers, PoolWait(self._database, self.member.name, outcome, seconds))
 
     async def _next(self, end: float) -> tuple[Session, bool]:
-        """What is handed on next, lent to the caller already. Raises ``TimeoutError``, or why there is none."""
+        """What is handed on next, lent to the caller already. Raises ``TimeoutError``, or why there is
+        none."""
         waiter: asyncio.Future[tuple[Session, bool]] = self._loop.create_future()
         self._waiters.append(waiter)
         self._fill()

@@ -17,10 +17,12 @@ SELECT standby,
   CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn AS lsn,
   CASE WHEN standby THEN coalesce(pg_last_wal_receive_lsn(), '0/0') ELSE pg_current_wal_lsn() END
     - '0/0'::pg_lsn AS known,
-  CASE WHEN NOT standby THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
+  CASE WHEN NOT standby
+    THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
 FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
-#: The insert position, not the written one: COMMIT may return before anything is written (synchronous_commit).
+#: The insert position, not the written one: COMMIT may return before anything is written
+#: (synchronous_commit).
 _POSITION = """
 SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4
 """
