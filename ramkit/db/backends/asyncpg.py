@@ -3,14 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-from asyncpg.transaction import ISOLATION_LEVELS, Transaction, TransactionState
+import asyncpg as untyped
+from asyncpg import pool, transaction
 
 from ramkit.db.core.fleet import Status
 from ramkit.db.core.lsn import format_lsn, reachable
 
 __all__ = ["AsyncpgDriver"]
+
+# asyncpg has no types.
+asyncpg: Any = untyped
+PoolConnectionProxy: Any = pool.PoolConnectionProxy
+Transaction: Any = transaction.Transaction
+TransactionState: Any = transaction.TransactionState
+ISOLATION_LEVELS: Any = transaction.ISOLATION_LEVELS
 
 _STATUS = """
 SELECT standby,
@@ -29,7 +35,7 @@ SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, current_setting('wal
 _WAIT_FOR_LSN = 19
 
 #: The server is gone, going, or not there yet; or the connection to it is.
-_LOST = (
+_LOST: Any = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -58,10 +64,10 @@ class AsyncpgSession:
 
     __slots__ = ("_pooled", "_proxy", "_settings", "connection")
 
-    def __init__(self, connection: asyncpg.Connection, *, pooled: bool) -> None:
+    def __init__(self, connection: Any, *, pooled: bool) -> None:
         self.connection, self._pooled = connection, pooled
         self._settings = connection.get_settings()
-        self._proxy: PoolConnectionProxy | None = None
+        self._proxy: Any = None
 
     @property
     def closed(self) -> bool:
@@ -139,7 +145,7 @@ class AsyncpgSession:
 class AsyncpgDriver:
     """``isolation``: as ``Connection.transaction`` has it. Other options go to ``asyncpg.connect``."""
 
-    isolations = frozenset(ISOLATION_LEVELS)
+    isolations: frozenset[str] = frozenset(ISOLATION_LEVELS)
 
     def __init__(self, *, application_name: str, timeout: float, **options: Any) -> None:
         self._name, self._timeout, self._options = application_name, timeout, options
@@ -160,11 +166,11 @@ class AsyncpgDriver:
             # A read is a read wherever it runs: on the primary too it cannot write past the floor.
             settings["default_transaction_read_only"] = "on"
         settings.update(options.pop("server_settings", None) or {})
-        connection = await asyncpg.connect(dsn, server_settings=settings, **options)
+        connection: Any = await asyncpg.connect(dsn, server_settings=settings, **options)
         if on_query is not None:
-            connection.add_query_logger(lambda record: on_query(record.query, record.elapsed))
+            connection.add_query_logger(_logger(on_query))
         if on_end is not None:
-            connection.add_termination_listener(lambda _: on_end())
+            connection.add_termination_listener(_listener(on_end))
         return AsyncpgSession(connection, pooled=pooled)
 
     def lost(self, error: BaseException) -> bool:
@@ -176,3 +182,11 @@ class AsyncpgDriver:
         return isinstance(error, asyncpg.ReadOnlySQLTransactionError) or (
             isinstance(error, asyncpg.FeatureNotSupportedError) and "recovery" in str(error)
         )
+
+
+def _logger(on_query: Callable[[str, float], None]) -> Callable[[Any], None]:
+    return lambda record: on_query(record.query, record.elapsed)
+
+
+def _listener(on_end: Callable[[], None]) -> Callable[[Any], None]:
+    return lambda _: on_end()
