@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ramkit.db.core.dsn import servers_in
+from ramkit.db.core.fleet import Member
 from ramkit.db.core.lsn import format_lsn, parse_lsn
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded
 from ramkit.db.loans import Read, Write
@@ -210,28 +211,22 @@ class Database(LoopBound):
         """A statement of its own: when its server breaks, another is asked, once."""
         context = RequestContext.current()
         servers = self._current()
-        left = self.time_left(context)
-        node, session = await servers.reader(context, left)
-        try:
-            return await getattr(session.connection, method)(query, *arguments, timeout=left)
-        except TimeoutError:
-            self.time_left(context)
-            raise
-        except Exception as error:
-            if not node.broke(session, error):
-                raise
-        finally:
-            node.give_back(session, reading=True)
-        left = self.time_left(context)
-        node, session = await servers.reader(context, left, avoid=node.member)
-        try:
-            return await getattr(session.connection, method)(query, *arguments, timeout=left)
-        except Exception as error:
-            if not node.broke(session, error):
-                raise
-            raise DatabaseUnavailable(f"{node.member.name}: {error}") from error
-        finally:
-            node.give_back(session, reading=True)
+        avoid: Member | None = None
+        while True:
+            left = self.time_left(context)
+            node, session = await servers.reader(context, left, avoid)
+            try:
+                return await getattr(session.connection, method)(query, *arguments, timeout=left)
+            except Exception as error:
+                if left is not None and isinstance(error, TimeoutError) and not session.closed:
+                    raise DeadlineExceeded("the request's deadline passed") from error
+                if not node.broke(session, error):
+                    raise
+                if avoid is not None:
+                    raise DatabaseUnavailable(f"{node.member.name}: {error}") from error
+                avoid = node.member
+            finally:
+                node.give_back(session, reading=True)
 
 
 def _servers(argument: str, given: "str | Server") -> list[Server]:

@@ -56,9 +56,13 @@ class Read(_Loan):
     __slots__ = ()
 
     async def __aenter__(self) -> Any:
-        self._node, self._session = await self._database.reader(self._context)
         if self._context is not None:
             await self._begin_deadline()
+        try:
+            self._node, self._session = await self._database.reader(self._context)
+        except BaseException as error:
+            await self._end_deadline(type(error), error, error.__traceback__)
+            raise
         return self._session.lend()
 
     async def __aexit__(
@@ -84,10 +88,14 @@ class Write(_Loan):
         self._active: AbstractContextManager[None] | None = None
 
     async def __aenter__(self) -> Any:
-        database = self._database
-        self._node, self._session, self._begun = await database.writer(
-            self._context, self._isolation, transaction=self._in_transaction
-        )
+        await self._begin_deadline()
+        try:
+            self._node, self._session, self._begun = await self._database.writer(
+                self._context, self._isolation, transaction=self._in_transaction
+            )
+        except BaseException as error:
+            await self._end_deadline(type(error), error, error.__traceback__)
+            raise
         if self._context is None:
             # What is deferred until COMMIT reads the position from the context's floor.
             self._context = RequestContext()
@@ -96,7 +104,6 @@ class Write(_Loan):
         if self._in_transaction:
             self._active = self._transaction.active()
             self._active.__enter__()
-        await self._begin_deadline()
         return self._session.lend()
 
     async def __aexit__(

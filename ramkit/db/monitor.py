@@ -90,7 +90,6 @@ class Monitor:
                 self._session.terminate()
                 self._session = None
             self._member.lsn = 0
-            self._fleet.eject(self._member)
             self._on_look("lost", error)
         else:
             if self._slow:
@@ -136,5 +135,4 @@ class Monitor:
 
     def _is_slow(self) -> None:
         self._slow = True
-        self._fleet.eject(self._member)
         self._on_look("slow", None)

@@ -21,6 +21,8 @@ __all__ = ["Servers"]
 
 #: Seconds after which somebody who waits for a server looks for himself.
 _PATIENCE = 0.05
+#: What asking another server would not help.
+_FINAL = (PoolTimeout, DeadlineExceeded)
 
 
 class Servers:
@@ -40,7 +42,8 @@ class Servers:
         self._driver = driver
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
+        #: in order; who came first is woken first
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._nodes = {
             member: self._node(member, server, clock)
             for member, server in zip(self._fleet.members, given, strict=True)
@@ -82,12 +85,12 @@ class Servers:
                     session = await self._take(node, left)
             except BaseException as error:
                 member.reading -= 1
-                if isinstance(error, PoolTimeout) or not isinstance(error, DatabaseUnavailable):
+                if isinstance(error, _FINAL) or not isinstance(error, DatabaseUnavailable):
                     raise
                 avoid = member
                 continue
             if context is not None:
-                context.read_at(self._name, member.position)
+                context.read_at(self._name, member.position(floor))
             return node, session
         raise DatabaseUnavailable(f"{self._name}: no server answers")
 
@@ -103,7 +106,7 @@ class Servers:
             node = self._nodes[member]
             try:
                 session = node.pool.take_nowait() or await self._take(node, left)
-            except PoolTimeout:
+            except _FINAL:
                 raise
             except DatabaseUnavailable:
                 await self._pause()
@@ -156,14 +159,14 @@ class Servers:
     async def _pause(self) -> None:
         """Until something changes, or for a moment."""
         change: asyncio.Future[None] = self.loop.create_future()
-        self._waiting.add(change)
+        self._waiting[change] = None
         try:
             await asyncio.wait([change], timeout=_PATIENCE)
         finally:
-            self._waiting.discard(change)
+            self._waiting.pop(change, None)
 
     def _changed(self) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for each in waiting:
             if not each.done():
                 each.set_result(None)
@@ -202,14 +205,15 @@ class Servers:
 
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
+        news = outcome != "" and self._fleet.eject(member)
         if outcome == "lost":
             node.pool.drop(DatabaseUnavailable(f"{member.name}: {error!r}"))
         else:
             node.pool.maintain(self.loop.time())
         if self._observers:
-            if outcome:
+            if news:
                 notify(self._observers, ServerEjected(self._name, member.name, outcome))
-            elif member.standby:
+            elif not outcome and member.standby:
                 notify(self._observers, ReplicaLag(self._name, member.name, member.lag, member.lag_bytes))
         self._changed()
 

@@ -1,6 +1,7 @@
 """asyncpg: the one place that knows it. Needs ``ramkit[db]``."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg as untyped
@@ -88,10 +89,18 @@ class AsyncpgSession:
             self._proxy._detach()
             self._proxy = None
             # Cursors and prepared statements that somebody kept end with the loan.
-            self.connection._on_release()
+            with suppress(asyncpg.InterfaceWarning):  # of listeners, where warnings are errors: they end too
+                self.connection._on_release()
 
     async def reset(self) -> None:
         connection = self.connection
+        if connection._protocol._is_cancelling():
+            await connection._protocol._wait_for_cancellation()
+        # asyncpg would do it too, and log that somebody forgot it.
+        connection._top_xact = None
+        connection._log_listeners.clear()
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
         if self._pooled:
             await connection._reset()
         else:

@@ -1,5 +1,6 @@
 """Which server is asked: by role, health, lag, floor and load. Times are the clock's ``monotonic()``."""
 
+import sys
 from collections import deque
 from dataclasses import dataclass
 
@@ -50,10 +51,15 @@ class Member:
         self.busy = 0
         self.reading = 0
 
-    @property
-    def position(self) -> int:
-        """The highest floor that a read which begins now satisfies for certain."""
-        return self.lsn if self.standby else max(self.lsn - 1, 0)
+    def position(self, floor: int) -> int:
+        """The highest floor that a read which begins now, by somebody with this floor, satisfies for certain.
+
+        What is in a floor was committed, so that a read on the primary cannot miss it, unless the primary has
+        lost it: then the floor is beyond all that it has written.
+        """
+        if self.standby:
+            return self.lsn
+        return floor if floor == self.lsn else max(self.lsn - 1, 0)
 
 
 class Fleet:
@@ -61,7 +67,8 @@ class Fleet:
 
     def __init__(self, members: list[Member], policy: DatabasePolicy) -> None:
         self.members, self._policy = members, policy
-        self._share = policy.primary_reads if len(members) > 1 else policy.max_size
+        #: without replicas it is the pool that bounds them
+        self._share = policy.primary_reads if len(members) > 1 else sys.maxsize
         #: the replicas that may answer, whatever the floor
         self.replicas: list[Member] = []
         self.primary: Member | None = None
@@ -95,9 +102,9 @@ class Fleet:
 
     def eject(self, member: Member) -> bool:
         """It failed, or is slow. Whether that is news."""
-        was, member.healthy, member.good = member.healthy, False, 0
+        news, member.healthy, member.good = member.good >= _RETURN, False, 0
         self._sort()
-        return was
+        return news
 
     def reader(self, floor: int = -1, avoid: Member | None = None) -> Member | None:
         """The least loaded replica at or past the floor, else the primary within its share, else none.
