@@ -19,8 +19,8 @@ _SOON, _SOMEWHAT_LATER = 0.001, 0.016
 
 
 class Monitor:
-    """One connection to one server, its own and direct. ``on_look`` hears after each look how it went: nothing,
-    or ``lost`` or ``slow``."""
+    """One connection to one server, its own and direct. ``on_look`` hears after each look how it went:
+    nothing, or ``lost`` or ``slow``."""
 
     def __init__(
         self,
