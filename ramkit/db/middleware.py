@@ -205,7 +205,7 @@ def _without_ours(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
 
 
 def _several(given: "T | Sequence[T]") -> list[T]:
-    return [*given] if isinstance(given, (list, tuple)) else [given]  # type: ignore[list-item]  # one
+    return [*given] if isinstance(given, (list, tuple)) else [given]  # type: ignore[list-item]  # one of T
 
 
 def _secrets(given: str | bytes | Iterable[str | bytes]) -> list[bytes]:

@@ -103,8 +103,8 @@ class Servers:
         raise DatabaseUnavailable(f"{self._name}: no server answers")
 
     async def _position(self, member: Member, session: Session, floor: int) -> int:
-        """What a read that begins now cannot have missed. What its monitor has not seen yet of the primary's log,
-        the primary is asked."""
+        """What a read that begins now cannot have missed. The primary is asked for what its monitor has not
+        seen yet."""
         if not member.standby and floor > member.lsn:
             member.lsn = max(member.lsn, await session.position())
         return member.position(floor)

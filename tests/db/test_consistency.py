@@ -123,7 +123,7 @@ async def test_the_app_sees_other_cookies_only(app, browser):
 
 @pytest.mark.parametrize("order", [range(10), reversed(range(10)), [5, 0, 9, 1, 8, 2, 7, 3, 6, 4]])
 async def test_ten_writes_at_once_in_any_order_of_their_responses(app, browser, order):
-    """Breaks when the last Set-Cookie wins: each write's floor has a cookie of its own, and a response deletes
+    """Breaks when the last Set-Cookie wins: each write has a cookie of its own, and a response deletes
     only those that it received."""
     await browser.ask(b"1")
     answers = await asyncio.gather(*(browser.ask(b"%d" % n, keep=False) for n in range(10, 20)))

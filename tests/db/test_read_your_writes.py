@@ -48,7 +48,7 @@ def arguments(postgres_dsn, postgres_replica, redis_url):
 
 @pytest.mark.parametrize("commit", ["on", "off"])
 async def test_while_the_replica_replays_nothing(arguments, postgres_replica, commit):
-    """Breaks when a write's position is not what a replica must have replayed: with synchronous_commit=off, for
+    """Breaks when a write's position is not what a replica must have replayed: by synchronous_commit=off, for
     one, pg_current_wal_lsn() lacks the write. What is written is not what is read, so no purge helps."""
     arguments[3] = {"synchronous_commit": commit}
     postgres_replica.pause()

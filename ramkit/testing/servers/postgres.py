@@ -179,7 +179,7 @@ class PostgresReplica(PostgresServer):
         self._wait("SELECT NOT pg_is_in_recovery()")
 
     def follow(self, primary: PostgresServer) -> None:
-        """Have it replicate from another server: one that was promoted, and streamed from the same primary."""
+        """Have it replicate from another server: one that was promoted, a replica of the same primary."""
         login, _, address = urlsplit(primary.dsn).netloc.rpartition("@")
         user, _, password = login.partition(":")
         host, _, port = address.rpartition(":")
