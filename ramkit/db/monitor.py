@@ -64,6 +64,10 @@ class Monitor:
     def suspect(self) -> None:
         """A connection broke: what was known of its position may not hold any more. Look again, now."""
         self._member.lsn = 0
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again, now."""
         self._wake.set()
 
     async def reached(self, lsn: int, timeout: float) -> bool:

@@ -195,6 +195,8 @@ class Servers:
         """An answer reported another role: a promotion, as a rule."""
         if self._fleet.told(node.member, standby=standby):
             node.monitor.suspect()
+            for other in self._nodes.values():  # somebody else may have been promoted
+                other.monitor.wake()
             self._changed()
 
     def _node(self, member: Member, server: Server, clock: Clock) -> Node:
