@@ -8,7 +8,7 @@ from ramkit.kernel.context import RequestContext
 
 @pytest.fixture
 async def make(postgres_dsn):
-    """Makes databases and closes them, before the server is asked who is left; fails when something is lent out."""
+    """Makes databases and closes them, before the server is asked who is left: nothing may be lent out."""
     made: list[Database] = []
 
     def make(*arguments, **options):

@@ -240,7 +240,7 @@ async def test_nobody_takes_writes(make, pair):
 
 
 async def test_nobody_is_there(make, free_port):
-    db = make(f"postgresql://nobody@127.0.0.1:{free_port}/none", connect_timeout=0.3)
+    db = make(f"postgresql://nobody@127.0.0.1:{free_port}/none", connect_timeout=0.3, acquire_timeout=0.3)
     with pytest.raises(DatabaseUnavailable):
         await db.fetchval("SELECT 1")
     with pytest.raises(ReadOnly):
