@@ -70,10 +70,14 @@ async def test_a_read_cannot_write_even_on_the_primary(make, table):
 
 async def test_a_write_is_all_or_nothing(make, table):
     db = make(table)
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail():
         async with db.write() as connection:
             await connection.execute("DELETE FROM notes")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert await db.fetchval("SELECT count(*) FROM notes") == 100
     async with db.write(isolation="serializable") as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "serializable"
@@ -168,10 +172,14 @@ async def test_a_request_that_is_late_asks_nothing_more(make, table, clock, requ
     request_context.deadline = clock.monotonic() + 0.1
     with pytest.raises(DeadlineExceeded):
         await db.fetchval("SELECT pg_sleep(30)")
-    with pytest.raises(DeadlineExceeded):
+
+    async def write():
         async with db.write() as connection:
             await connection.execute("UPDATE notes SET text = 'late'")
             await connection.fetchval("SELECT pg_sleep(30)")
+
+    with pytest.raises(DeadlineExceeded):
+        await write()
     clock.advance(1)
     with pytest.raises(DeadlineExceeded):
         await db.fetchval("SELECT 1")
@@ -223,10 +231,14 @@ async def test_what_waits_for_a_commit_runs_after_it_and_never_after_a_rollback(
         Transaction.current().defer(note)
         assert not done
     assert done == [("new", True)]
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail():
         async with db.write():
             Transaction.current().defer(note)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert len(done) == 1
     assert Transaction.current() is None
 

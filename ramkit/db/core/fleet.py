@@ -77,8 +77,8 @@ class Fleet:
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
-        member.timeline, member.lsn = status.timeline, status.lsn
         self._turn(member, standby=status.standby)
+        member.timeline, member.lsn = status.timeline, status.lsn
         if status.timeline > self._timeline:
             # What the former primary had written beyond its last replica is lost: nobody is behind it.
             self._timeline = status.timeline
