@@ -187,6 +187,43 @@ async def test_a_request_that_is_late_asks_nothing_more(make, table, clock, requ
     assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'late'") == 0
 
 
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_a_deadline_that_passes_while_waiting_keeps_no_connection(
+    way, make, table, clock, request_context
+):
+    db = make(table, max_size=1, clock=clock)
+
+    async def ask():
+        async with getattr(db, way)() as connection:
+            return await connection.fetchval("SELECT 1")
+
+    async with db.read():
+        request_context.deadline = clock.monotonic() + 0.05
+        with pytest.raises(DeadlineExceeded):
+            await ask()
+        request_context.deadline = clock.monotonic() + 10
+        waiting = asyncio.create_task(ask())
+        await eventually(lambda: pools_of(db)[0]._waiters)
+        clock.advance(20)
+    assert await waiting == 1
+
+
+async def test_a_primary_that_hangs_holds_nobody_beyond_the_deadline(
+    make, table, postgres_server, clock, request_context
+):
+    db = make(table, clock=clock)
+    await db.execute("UPDATE notes SET text = 'new'")
+    postgres_server.pause()
+    for ask in (db.execute, db.fetchval):
+        request_context.deadline = clock.monotonic() + 0.1
+        with pytest.raises(DeadlineExceeded):
+            await ask("SELECT 1")
+    postgres_server.resume()
+    request_context.deadline = None
+    await db.execute("UPDATE notes SET text = 'newer'")
+    assert await db.fetchval("SELECT text FROM notes WHERE id = 1") == "newer"
+
+
 async def test_slow_statements_and_lag_are_told(make, pair):
     events = []
     db = make(pair[0], [pair[1]], slow_query=0.01, observers=[events.append], application_name="shop")
