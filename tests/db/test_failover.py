@@ -149,6 +149,30 @@ async def test_a_primary_that_returns_after_a_promotion_takes_no_writes(own_pair
     assert await db.fetchval("SELECT count(*) FROM notes") == 21
 
 
+async def test_another_replica_that_follows_the_promoted_one_goes_on_answering(own_pair, make):
+    primary, replica = own_pair
+    with primary.replica() as other:
+        db = make(primary.dsn, [replica.dsn, other.dsn])
+        with db.floor() as position:
+            await db.execute("INSERT INTO notes VALUES (1)")
+            replica.caught_up()
+            other.caught_up()
+            await asyncio.to_thread(primary.stop)
+            await asyncio.to_thread(replica.promote)
+            await asyncio.to_thread(other.follow, replica)
+            await db.execute("INSERT INTO notes VALUES (2)")
+            assert await db.fetchval("SELECT count(*) FROM notes") == 2
+        await asyncio.to_thread(other.caught_up)
+
+        async def by_the_other():
+            with db.floor(position):
+                rows = await db.fetchrow("SELECT count(*), pg_is_in_recovery() FROM notes")
+            assert rows[0] == 2
+            return rows[1]
+
+        await eventually(by_the_other)
+
+
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_a_replica_that_fails_is_ejected_and_returns(how, pair, postgres_replica, make):
     events = []
