@@ -62,6 +62,7 @@ async def test_a_replica_that_is_taken_for_the_primary_says_otherwise(behind):
     fleet = db._current()._fleet
     await eventually(lambda: fleet.replicas and fleet.primary)
     replica, primary = fleet.replicas[0], fleet.primary
+    replica.timeline = primary.timeline
     fleet.told(primary, standby=True)
     fleet.told(replica, standby=False)
     assert fleet.primary is replica
