@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, gateway, limits, sessions
+from benchmarks import auth, cache, db, gateway, limits, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "db"]
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
         limits.main(options.redis, quick=options.quick)
     if "sessions" in rooms:
         sessions.run(options.redis, quick=options.quick)
+    if "db" in rooms:
+        db.run(quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded
 from ramkit.db.loans import Read, Write
 from ramkit.db.node import Node
 from ramkit.db.policy import DatabasePolicy, Server
-from ramkit.db.port import Session
+from ramkit.db.port import Driver, Session
 from ramkit.db.servers import Servers
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.context import RequestContext
@@ -27,7 +27,8 @@ _OPTIONS = frozenset(DatabasePolicy.__dataclass_fields__)
 
 
 class Position:
-    """A floor that can travel: ``str()`` of it is the LSN that a replica must have replayed, as in ``0/16B3748``."""
+    """A floor that can travel: ``str()`` of it is the LSN that a replica must have replayed, as in
+    ``0/16B3748``."""
 
     __slots__ = ("_context", "_database")
 
@@ -41,9 +42,9 @@ class Position:
 class Database(LoopBound):
     """PostgreSQL, one server or several, whichever of them is the primary.
 
-    ``primary``, ``replicas``: a URL, libpq's ``keyword=value`` string, the name of an environment variable that
-    holds one, or a ``Server`` behind pgbouncer. A string may name several hosts. Which is which is found out.
-    ``name``: of its floor, the same in all processes. ``options``: those of ``DatabasePolicy``, and of
+    ``primary``, ``replicas``: a URL, libpq's ``keyword=value`` string, the name of an environment variable
+    that holds one, or a ``Server`` behind pgbouncer. A string may name several hosts. Which is which is found
+    out. ``name``: of its floor, the same in all processes. ``options``: those of ``DatabasePolicy``, and of
     ``asyncpg.connect`` (``ssl``, ``server_settings``, …).
     """
 
@@ -73,7 +74,8 @@ class Database(LoopBound):
     # -- the public way in ---------------------------------------------------------------------------
 
     def read(self) -> Read:
-        """``async with db.read() as connection``: of a server at or past the request's floor, for reading only.
+        """``async with db.read() as connection``: of a server at or past the request's floor, for reading
+        only.
 
         Raises ``PoolTimeout`` or ``DatabaseUnavailable``.
         """
@@ -82,8 +84,9 @@ class Database(LoopBound):
     def write(self, *, isolation: str | None = None, transaction: bool = True) -> Write:
         """``async with db.write() as connection``: a transaction on the primary, which raises the floor.
 
-        ``isolation``: ``read_committed``, ``repeatable_read`` or ``serializable``. ``transaction=False`` is for
-        statements that must not be in one. Raises ``PoolTimeout``, ``ReadOnly`` or ``DatabaseUnavailable``.
+        ``isolation``: ``read_committed``, ``repeatable_read`` or ``serializable``. ``transaction=False`` is
+        for statements that must not be in one. Raises ``PoolTimeout``, ``ReadOnly`` or
+        ``DatabaseUnavailable``.
         """
         return Write(self, isolation, transaction=transaction)
 
@@ -190,11 +193,19 @@ class Database(LoopBound):
         if servers is None or servers.loop is not asyncio.get_running_loop():
             self.attach()
             servers = self._servers = Servers(
-                self.name, self._given, self.policy, self._options, self._observers, self._clock
+                self.name, self._given, self.policy, self._driver(), self._observers, self._clock
             )
             for monitor in servers.monitors():
                 self.spawn(monitor.run())
         return servers
+
+    def _driver(self) -> Driver:
+        from ramkit.db.backends.asyncpg import AsyncpgDriver
+
+        policy = self.policy
+        return AsyncpgDriver(
+            application_name=policy.application_name, timeout=policy.connect_timeout, **self._options
+        )
 
     async def _ask(self, method: str, query: str, arguments: tuple[Any, ...]) -> Any:
         """A statement of its own: when its server breaks, another is asked, once."""

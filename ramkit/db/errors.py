@@ -8,8 +8,8 @@ __all__ = ["DatabaseUnavailable", "DeadlineExceeded", "PoolTimeout", "ReadOnly"]
 class DatabaseUnavailable(Unavailable):
     """No server could answer, or the connection broke.
 
-    Whether a write that it interrupted was committed is not known. ``reason``, which is also its ``str()``, is
-    for logs; clients are told nothing of the servers behind.
+    Whether a write that it interrupted was committed is not known. ``reason``, which is also its ``str()``,
+    is for logs; clients are told nothing of the servers behind.
     """
 
     def __init__(self, reason: str) -> None:

@@ -12,7 +12,7 @@ _Kind = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True, slots=True)
 class PoolWait(Event):
-    """A borrower had to wait for a connection. ``outcome``: lent or timeout."""
+    """A borrower had to wait for a connection. ``outcome``: lent, timeout or failed."""
 
     metric: ClassVar[str] = "ramkit_db_pool_wait_seconds"
     kind: ClassVar[_Kind] = "histogram"

@@ -23,7 +23,7 @@ class _Loan:
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-        self._context = RequestContext.current()
+        self._context: RequestContext | None = RequestContext.current()
         self._timer: asyncio.Timeout | None = None
         self._node: Node
         self._session: Session

@@ -19,8 +19,8 @@ _SOON, _SOMEWHAT_LATER = 0.001, 0.016
 
 
 class Monitor:
-    """One connection to one server, its own and direct. ``on_look`` hears after each look how it went: nothing,
-    or ``lost`` or ``slow``."""
+    """One connection to one server, its own and direct. ``on_look`` hears after each look how it went:
+    nothing, or ``lost`` or ``slow``."""
 
     def __init__(
         self,
@@ -64,6 +64,10 @@ class Monitor:
     def suspect(self) -> None:
         """A connection broke: what was known of its position may not hold any more. Look again, now."""
         self._member.lsn = 0
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again, now."""
         self._wake.set()
 
     async def reached(self, lsn: int, timeout: float) -> bool:

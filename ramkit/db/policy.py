@@ -12,9 +12,10 @@ __all__ = ["DatabasePolicy", "Server"]
 class Server:
     """A server behind pgbouncer in transaction mode.
 
-    ``dsn``: pgbouncer's address. ``direct``: the server's own, by which its monitor sees role and lag. No session
-    is ours then: statements are not prepared ahead, and what a transaction leaves behind is not reset. pgbouncer
-    refuses startup parameters, so that a read which falls to the primary is not held to be read-only.
+    ``dsn``: pgbouncer's address. ``direct``: the server's own, by which its monitor sees role and lag. No
+    session is ours then: statements are not prepared ahead, and what a transaction leaves behind is not
+    reset. pgbouncer refuses startup parameters, so that a read which falls to the primary is not held to be
+    read-only.
     """
 
     dsn: str
@@ -30,14 +31,15 @@ class Server:
 class DatabasePolicy:
     """All times in seconds.
 
-    ``min_size``, ``max_size``: connections to each server. ``idle_timeout``: until an idle one beyond ``min_size``
-    is closed. ``connect_timeout``: also for anything else that the server itself has to answer, such as a reset
-    or a monitor's question. ``acquire_timeout``: for a connection to become free. ``max_lag``, ``max_lag_bytes``:
-    how far behind a replica may be (None: any). ``max_latency``: of a monitor's question, until the server is
-    ejected as slow. ``primary_share``: the part of the primary's connections that reads may have at once while
-    there are replicas. ``floor_wait``: how long a read waits for a replica to reach its floor before it goes to
-    the primary. ``monitor_interval``: between looks at each server. ``slow_query``: from when on a statement is
-    told to observers. ``close_timeout``: for what is lent out when the database is closed.
+    ``min_size``, ``max_size``: connections to each server. ``idle_timeout``: until an idle one beyond
+    ``min_size`` is closed. ``connect_timeout``: also for anything else that the server itself has to answer,
+    such as a reset or a monitor's question. ``acquire_timeout``: for a connection to become free.
+    ``max_lag``, ``max_lag_bytes``: how far behind a replica may be (None: any). ``max_latency``: of a
+    monitor's question, until the server is ejected as slow. ``primary_share``: the part of the primary's
+    connections that reads may have at once while there are replicas. ``floor_wait``: how long a read waits
+    for a replica to reach its floor before it goes to the primary. ``monitor_interval``: between looks at
+    each server. ``slow_query``: from when on a statement is told to observers. ``close_timeout``: for what is
+    lent out when the database is closed.
     """
 
     min_size: int = 2

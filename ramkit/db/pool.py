@@ -18,8 +18,9 @@ __all__ = ["Pool"]
 class Pool:
     """Lends each connection to one borrower at a time, the one that was used last first.
 
-    A connection that comes back is reset in the background, and lent again when that is done: a borrower does
-    not wait for it, unless every other connection is lent out.
+    A connection that comes back is reset in the background, and lent again when that is done: a borrower
+    waits for it only where every other connection is lent out. Whoever waits already resets it in his own
+    task.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Pool:
         self.lent: set[Session] = set()
         self._resets: dict[Session, asyncio.Task[None]] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiters: deque[asyncio.Future[Session]] = deque()
+        #: who waits; what he is handed is clean or not
+        self._waiters: deque[asyncio.Future[tuple[Session, bool]]] = deque()
         self._closing = False
 
     @property
@@ -74,7 +76,7 @@ class Pool:
         if self._closing or session.closed:
             session.terminate()
             self._fill()
-        else:
+        elif not self._hand(session, clean=False):
             self._resets[session] = self._loop.create_task(self._reset(session))
 
     def maintain(self, now: float) -> None:
@@ -114,33 +116,67 @@ class Pool:
 
     async def _wait(self, timeout: float) -> Session:
         started = self._loop.time()
-        waiter: asyncio.Future[Session] = self._loop.create_future()
-        self._waiters.append(waiter)
-        self._fill()
-        outcome = "timeout"
+        outcome = "failed"
         try:
-            async with asyncio.timeout(timeout):
-                session = await waiter
-            outcome = "lent"
-            return session
+            while True:
+                session, clean = await self._next(started + timeout)
+                if clean or await self._clean(session):
+                    outcome = "lent"
+                    return session
         except TimeoutError:
+            outcome = "timeout"
             reason = f"{self.member.name}: no connection became free within {timeout:g} s"
             raise PoolTimeout(reason) from None
         finally:
-            if outcome != "lent":
-                self._abandon(waiter)
             if self._observers:
                 seconds = self._loop.time() - started
                 notify(self._observers, PoolWait(self._database, self.member.name, outcome, seconds))
 
-    def _abandon(self, waiter: "asyncio.Future[Session]") -> None:
-        """Whoever waited is gone; a connection that it was handed just now goes on to the next."""
-        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            self.give(waiter.result())
-        else:
-            waiter.cancel()
+    async def _next(self, end: float) -> tuple[Session, bool]:
+        """What is handed on next, lent to the caller already. Raises ``TimeoutError``, or why there is
+        none."""
+        waiter: asyncio.Future[tuple[Session, bool]] = self._loop.create_future()
+        self._waiters.append(waiter)
+        self._fill()
+        timer = self._loop.call_at(end, _time_out, waiter)
+        try:
+            return await waiter
+        except BaseException:
+            # Whoever waited is gone; what he was handed just now goes on to the next.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.give(waiter.result()[0])
             with suppress(ValueError):
                 self._waiters.remove(waiter)
+            raise
+        finally:
+            timer.cancel()
+
+    def _hand(self, session: Session, *, clean: bool) -> bool:
+        """Lend it to whoever waits longest, if anybody does."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self.lent.add(session)
+                self.member.busy += 1
+                waiter.set_result((session, clean))
+                return True
+        return False
+
+    async def _clean(self, session: Session) -> bool:
+        """Reset what is lent to this task; whether it can be used."""
+        bound = self._loop.call_later(self._policy.connect_timeout, session.terminate)
+        try:
+            await session.reset()
+        except Exception:
+            session.terminate()
+            self.give(session)
+            return False
+        except BaseException:
+            self.give(session)
+            raise
+        finally:
+            bound.cancel()
+        return True
 
     def _fill(self) -> None:
         """Open connections for those who wait, beyond what is about to come back by itself."""
@@ -197,11 +233,10 @@ class Pool:
             session.terminate()
             self._fill()
             return
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self.lent.add(session)
-                self.member.busy += 1
-                waiter.set_result(session)
-                return
-        self._idle.append((session, self._loop.time()))
+        if not self._hand(session, clean=True):
+            self._idle.append((session, self._loop.time()))
+
+
+def _time_out(waiter: "asyncio.Future[tuple[Session, bool]]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

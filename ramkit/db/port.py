@@ -76,5 +76,6 @@ class Driver(Protocol):
         ...
 
     def elsewhere(self, error: BaseException) -> bool:
-        """Whether the server refused to write because it is no primary (SQLSTATE 25006, or 0A000 of BEGIN)."""
+        """Whether the server refused to write because it is no primary (SQLSTATE 25006, or 0A000 of
+        BEGIN)."""
         ...

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ramkit.db.backends.asyncpg import AsyncpgDriver
 from ramkit.db.core.dsn import shown
 from ramkit.db.core.fleet import Fleet, Member
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded, PoolTimeout, ReadOnly
@@ -13,7 +12,7 @@ from ramkit.db.monitor import Monitor
 from ramkit.db.node import Node
 from ramkit.db.policy import DatabasePolicy, Server
 from ramkit.db.pool import Pool
-from ramkit.db.port import Session
+from ramkit.db.port import Driver, Session
 from ramkit.kernel.clock import Clock
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.observers import Observer, notify
@@ -27,22 +26,20 @@ _FINAL = (PoolTimeout, DeadlineExceeded)
 
 
 class Servers:
-    """``given``: the servers; ``options``: for the driver. Made on the loop that it belongs to."""
+    """``given``: the servers. Made on the loop that it belongs to."""
 
     def __init__(
         self,
         name: str,
         given: list[Server],
         policy: DatabasePolicy,
-        options: dict[str, Any],
+        driver: Driver,
         observers: tuple[Observer, ...],
         clock: Clock,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._name, self._policy, self._observers = name, policy, observers
-        self._driver = AsyncpgDriver(
-            application_name=policy.application_name, timeout=policy.connect_timeout, **options
-        )
+        self._driver = driver
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
         #: in order; who came first is woken first
@@ -183,6 +180,9 @@ class Servers:
         """An answer reported another role: a promotion, as a rule."""
         if self._fleet.told(node.member, standby=standby):
             node.monitor.suspect()
+            # Where one stepped down another stepped up, and behind pgbouncer no answer tells which.
+            for each in self._nodes.values():
+                each.monitor.wake()
             self._changed()
 
     def _node(self, member: Member, server: Server, clock: Clock) -> Node:

@@ -187,14 +187,14 @@ async def test_a_request_that_is_late_asks_nothing_more(make, table, clock, requ
     assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'late'") == 0
 
 
-@pytest.mark.parametrize("way", ["read", "write"])
+@pytest.mark.parametrize("method", ["read", "write"])
 async def test_a_deadline_that_passes_while_waiting_keeps_no_connection(
-    way, make, table, clock, request_context
+    method, make, table, clock, request_context
 ):
     db = make(table, max_size=1, clock=clock)
 
     async def ask():
-        async with getattr(db, way)() as connection:
+        async with getattr(db, method)() as connection:
             return await connection.fetchval("SELECT 1")
 
     async with db.read():

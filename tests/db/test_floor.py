@@ -1,7 +1,6 @@
 """One reads what one wrote, whichever server answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,10 +11,8 @@ from ramkit.testing.servers import PostgresReplica
 
 
 @pytest.fixture
-async def db(postgres_dsn: str, postgres_replica: PostgresReplica) -> AsyncIterator[Database]:
-    database = Database(postgres_dsn, [postgres_replica.dsn])
-    yield database
-    await database.aclose()
+def db(make, postgres_dsn: str, postgres_replica: PostgresReplica) -> Database:
+    return make(postgres_dsn, [postgres_replica.dsn])
 
 
 async def both(database: Database) -> None:

@@ -4,31 +4,39 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-from asyncpg.transaction import ISOLATION_LEVELS, Transaction, TransactionState
+import asyncpg as untyped
+from asyncpg import pool, transaction
 
 from ramkit.db.core.fleet import Status
 from ramkit.db.core.lsn import format_lsn, reachable
 
 __all__ = ["AsyncpgDriver"]
 
+# asyncpg has no types.
+asyncpg: Any = untyped
+PoolConnectionProxy: Any = pool.PoolConnectionProxy
+Transaction: Any = transaction.Transaction
+TransactionState: Any = transaction.TransactionState
+ISOLATION_LEVELS: Any = transaction.ISOLATION_LEVELS
+
 _STATUS = """
 SELECT standby,
   CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn AS lsn,
   CASE WHEN standby THEN coalesce(pg_last_wal_receive_lsn(), '0/0') ELSE pg_current_wal_lsn() END
     - '0/0'::pg_lsn AS known,
-  CASE WHEN NOT standby THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
+  CASE WHEN NOT standby
+    THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
 FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
-#: The insert position, not the written one: COMMIT may return before anything is written (synchronous_commit).
+#: The insert position, not the written one: COMMIT may return before anything is written
+#: (synchronous_commit).
 _POSITION = """
 SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4
 """
 _WAIT_FOR_LSN = 19
 
 #: The server is gone, going, or not there yet; or the connection to it is.
-_LOST = (
+_LOST: Any = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -57,10 +65,10 @@ class AsyncpgSession:
 
     __slots__ = ("_pooled", "_proxy", "_settings", "connection")
 
-    def __init__(self, connection: asyncpg.Connection, *, pooled: bool) -> None:
+    def __init__(self, connection: Any, *, pooled: bool) -> None:
         self.connection, self._pooled = connection, pooled
         self._settings = connection.get_settings()
-        self._proxy: PoolConnectionProxy | None = None
+        self._proxy: Any = None
 
     @property
     def closed(self) -> bool:
@@ -146,7 +154,7 @@ class AsyncpgSession:
 class AsyncpgDriver:
     """``isolation``: as ``Connection.transaction`` has it. Other options go to ``asyncpg.connect``."""
 
-    isolations = frozenset(ISOLATION_LEVELS)
+    isolations: frozenset[str] = frozenset(ISOLATION_LEVELS)
 
     def __init__(self, *, application_name: str, timeout: float, **options: Any) -> None:
         self._name, self._timeout, self._options = application_name, timeout, options
@@ -167,11 +175,11 @@ class AsyncpgDriver:
             # A read is a read wherever it runs: on the primary too it cannot write past the floor.
             settings["default_transaction_read_only"] = "on"
         settings.update(options.pop("server_settings", None) or {})
-        connection = await asyncpg.connect(dsn, server_settings=settings, **options)
+        connection: Any = await asyncpg.connect(dsn, server_settings=settings, **options)
         if on_query is not None:
-            connection.add_query_logger(lambda record: on_query(record.query, record.elapsed))
+            connection.add_query_logger(_logger(on_query))
         if on_end is not None:
-            connection.add_termination_listener(lambda _: on_end())
+            connection.add_termination_listener(_listener(on_end))
         return AsyncpgSession(connection, pooled=pooled)
 
     def lost(self, error: BaseException) -> bool:
@@ -183,3 +191,11 @@ class AsyncpgDriver:
         return isinstance(error, asyncpg.ReadOnlySQLTransactionError) or (
             isinstance(error, asyncpg.FeatureNotSupportedError) and "recovery" in str(error)
         )
+
+
+def _logger(on_query: Callable[[str, float], None]) -> Callable[[Any], None]:
+    return lambda record: on_query(record.query, record.elapsed)
+
+
+def _listener(on_end: Callable[[], None]) -> Callable[[Any], None]:
+    return lambda _: on_end()

@@ -33,7 +33,7 @@ def servers_in(text: str, environment: Mapping[str, str]) -> list[str]:
     names = hosts.split(",") if hosts else given.get("host", "").split(",")
     ports = given.get("port", "").split(",")
     kept = urlencode([(name, value) for name, value in query if name not in _CHOOSING])
-    found = []
+    found: list[str] = []
     for index, name in enumerate(names):
         host = _with_port(name, ports[index] if index < len(ports) else ports[-1])
         if host.startswith(("/", "%2F")):  # a folder with a Unix socket

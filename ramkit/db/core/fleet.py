@@ -18,8 +18,8 @@ _SAMPLES = 512
 class Status:
     """What a server says of itself.
 
-    ``lsn``: what it has replayed; on a primary, what it has written. ``known``: the end of the log as far as it
-    has heard. ``timeline``: of a primary; each promotion begins one.
+    ``lsn``: what it has replayed; on a primary, what it has written. ``known``: the end of the log as far as
+    it has heard. ``timeline``: of a primary; each promotion begins one.
     """
 
     standby: bool
@@ -134,7 +134,8 @@ class Fleet:
             member.standby = standby
 
     def _measure(self, now: float) -> None:
-        """Lag: how long ago the log first went beyond what a replica has replayed; none on an idle primary."""
+        """Lag: how long ago the log first went beyond what a replica has replayed; none on an idle
+        primary."""
         end = self._ends[-1][1] if self._ends else 0
         for member in self.members:
             missing = max(end - member.lsn, 0) if member.standby else 0
