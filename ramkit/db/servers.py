@@ -195,8 +195,9 @@ class Servers:
         """An answer reported another role: a promotion, as a rule."""
         if self._fleet.told(node.member, standby=standby):
             node.monitor.suspect()
-            for other in self._nodes.values():  # somebody else may have been promoted
-                other.monitor.wake()
+            # Where one stepped down another stepped up, and behind pgbouncer no answer tells which.
+            for each in self._nodes.values():
+                each.monitor.wake()
             self._changed()
 
     def _node(self, member: Member, server: Server, clock: Clock) -> Node:

@@ -43,7 +43,7 @@ def through(way, postgres_dsn):
 
 @pytest.fixture
 async def make(postgres_dsn, through):
-    """Makes databases and closes them before the server is asked who is left; fails when one is lent."""
+    """Makes databases and closes them, before the server is asked who is left; none may be lent out."""
     made: list[Database] = []
 
     def make(primary, replicas=(), **options):
