@@ -15,7 +15,7 @@ from typing import Any
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.observers import Observer, notify
-from ramkit.redis.batching import Call, pack, plan, take
+from ramkit.redis.batching import SHARED, Call, pack, plan, take
 from ramkit.redis.breaker import Breaker
 from ramkit.redis.driver import (
     FAILURES,
@@ -215,7 +215,8 @@ class Endpoint:
         for command in commands:
             lane.expected += (None, command) if command.asking else (command,)
         lane.wire.send(pack(commands))
-        if self._queue:
+        # a long batch that went alone: the next one shall be halved
+        if self._queue or (len(batch) >= SHARED and not self._idle):
             self._wake()
 
     def _rest(self, lane: Lane) -> None:

@@ -34,6 +34,16 @@ class MemoryStore:
 
     async def take(self, charges: Sequence[Charge]) -> Sequence[int]:
         now, tats = int(self._monotonic() * _SECOND), self._tats
+        if len(charges) == 1:  # as below, in half of the time
+            ((key, increment, limit),) = charges
+            tat = tats.get(key, 0)
+            backlog = backlog_of(tat, now, limit)
+            if backlog + increment <= limit:
+                if tat:
+                    tats[key] = now + backlog + increment
+                elif increment:
+                    self._add(key, now + increment, now)
+            return (backlog,)
         backlogs: list[int] = []
         fits = True
         for charge in charges:
