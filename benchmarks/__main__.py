@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, gateway, limits, sessions
+from benchmarks import auth, cache, gaps, gateway, limits, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "gaps"]
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
         limits.main(options.redis, quick=options.quick)
     if "sessions" in rooms:
         sessions.run(options.redis, quick=options.quick)
+    if "gaps" in rooms:
+        gaps.run(quick=options.quick)
 
 
 if __name__ == "__main__":

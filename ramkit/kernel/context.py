@@ -1,6 +1,6 @@
 """The request context: one slotted object a request, by which rooms meet."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -95,6 +95,7 @@ class RequestContext:
         "positions",
         "principal",
         "request_id",
+        "required",
         "session",
     )
 
@@ -102,6 +103,8 @@ class RequestContext:
         self.floor = Floor()
         #: by database: the LSN that the reads made so far cannot have missed, the lowest over its connections
         self.positions: dict[str, int] = {}
+        #: by database: the LSN that reads need beside the floor, of which the client is not told
+        self.required: dict[str, int] = {}
         #: when the response is of no use any more, on the clock's ``monotonic()``
         self.deadline: float | None = None
         #: the client's address, resolved once under the trusted-proxy policy (client.py)
@@ -131,6 +134,16 @@ class RequestContext:
     def current(cls) -> "RequestContext | None":
         """The context of the request that this task works for, if any."""
         return _current.get()[0]
+
+    def wanted(self, database: str) -> int:
+        """The LSN that whoever answers a read must have replayed; -1 for none."""
+        return max(self.floor.positions.get(database, -1), self.required.get(database, -1))
+
+    def require(self, positions: Mapping[str, int]) -> None:
+        """Have what is read from here on be at or past these LSNs."""
+        for database, lsn in positions.items():
+            if lsn > self.required.get(database, -1):
+                self.required[database] = lsn
 
     def read_at(self, database: str, lsn: int) -> None:
         """Tell that the response rests on a read that cannot have missed what lies at or below ``lsn``."""

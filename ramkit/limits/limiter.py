@@ -82,9 +82,7 @@ class Limiter:
             policy = known
         if cost < 0:
             raise ConfigurationError("cost", f"{cost!r} is negative")
-        decision = await self._decide_one((policy, key, cost))
-        if self._observers:
-            notify(self._observers, _event(decision))
+        (decision,) = await self.decide((Asked(policy, key, cost),))
         if decision.source == "closed" and not policy.dry_run:
             raise LimitUnavailable("A rate limit cannot be checked.")
         return decision
@@ -92,9 +90,7 @@ class Limiter:
     async def decide(self, asked: Sequence[Asked]) -> Sequence[Decision]:
         """All of them in one round trip, all or nothing: if one refuses, none is charged. Those of
         ``dry_run`` policies are each decided for itself."""
-        if len(asked) == 1:
-            decisions: Sequence[Decision] = (await self._decide_one(asked[0]),)
-        elif len(groups := _grouped(asked)) == 1:
+        if len(asked) == 1 or len(groups := _grouped(asked)) == 1:
             decisions = await self._decide(asked)
         else:
             parts = await asyncio.gather(*map(self._decide, groups))
@@ -105,20 +101,17 @@ class Limiter:
                 notify(self._observers, _event(decision))
         return decisions
 
-    async def _decide_one(self, asked: tuple[Policy, str | bytes | None, int]) -> Decision:
-        """As several, in half of the time."""
-        policy, key, cost = asked
-        increment, limit = cost * policy.interval, policy.limit
-        charge = Charge(store_key(policy.name, key), increment, limit)
-        try:
-            (backlog,) = await self.store.take((charge,))
-        except Unavailable:
-            return (await self._without_store((Asked(*asked),)))[0]
-        return decided(
-            policy, charge, backlog, policy.interval, "store", charged=backlog + increment <= limit
-        )
-
     async def _decide(self, group: Sequence[Asked]) -> Sequence[Decision]:
+        if len(group) == 1:  # as below, without the lists
+            policy, key, cost = group[0]
+            charge = Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
+            try:
+                backlog = (await self.store.take((charge,)))[0]
+            except Unavailable:
+                return await self._without_store(group)
+            return (
+                decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge)),
+            )
         charges = [
             Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
             for policy, key, cost in group

@@ -1,4 +1,4 @@
-"""What every store of limits owes, and what each does beyond it."""
+"""The stores fulfil their contract, and what each does beyond it."""
 
 import asyncio
 import random
@@ -10,6 +10,7 @@ from ramkit.limits import MemoryStore, RedisStore
 from ramkit.limits.core import Charge
 from ramkit.redis import Redis
 from ramkit.testing.clock import ManualClock
+from ramkit.testing.contracts.limits import LimitStoreContract
 
 HOUR = 3_600_000_000
 
@@ -19,64 +20,32 @@ def charge(key: str, units: int = 1, quota: int = 3, tag: str = "t") -> Charge:
     return Charge(b"l:{%s}:%s" % (tag.encode(), key.encode()), units * HOUR, quota * HOUR)
 
 
-@pytest.fixture(params=["memory", "redis", "cluster"])
-async def store(request):
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    name = "redis_url" if request.param == "redis" else "redis_cluster"
-    server = request.getfixturevalue(name)
-    made = RedisStore(getattr(server, "url", server), deadline=10)
-    yield made
-    await made.aclose()
+class TestMemory(LimitStoreContract):
+    def make(self):
+        return MemoryStore()
+
+
+class TestRedis(LimitStoreContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis_url):
+        self.url = redis_url
+
+    def make(self):
+        return RedisStore(self.url, deadline=10)
+
+
+class TestCluster(LimitStoreContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis_cluster):
+        self.url = redis_cluster.url
+
+    def make(self):
+        return RedisStore(self.url, deadline=10)
 
 
 async def units(store, *charges):
     """Backlogs of one group in units, rounded: less than one is earned meanwhile."""
-    backlogs = await store.take(charges)
-    return [round(backlog / HOUR, 1) for backlog in backlogs]
-
-
-async def test_charges_until_the_limit_and_not_beyond(store):
-    assert [await units(store, charge("a")) for _ in range(5)] == [[0], [1], [2], [3], [3]]
-    assert await units(store, charge("b", 2)) == [0]
-    assert await units(store, charge("b", 2)) == [2]  # 4 of 3: refused whole
-    assert await units(store, charge("b", 1)) == [2]
-    assert await units(store, charge("b", 1)) == [3]
-
-
-async def test_nothing_is_taken_by_looking(store):
-    assert [await units(store, charge("a", 0)) for _ in range(3)] == [[0]] * 3
-
-
-@pytest.mark.parametrize("tags", ["ttt", "tuv"], ids=["one tag", "different tags"])
-async def test_a_group_is_all_or_nothing(store, tags):
-    group = [charge(name, 1, quota, tag) for name, quota, tag in zip("abc", (5, 2, 9), tags, strict=True)]
-    assert [await units(store, *group) for _ in range(4)] == [[0] * 3, [1] * 3, [2] * 3, [2] * 3]
-    looks = [charge(name, 0, 9, tag) for name, tag in zip("abc", tags, strict=True)]
-    assert await units(store, *looks) == [2, 2, 2]
-
-
-async def test_groups_are_decided_for_themselves(store):
-    groups = [[charge("a", 4)], [charge("b", 1, tag="u"), charge("c", 1, tag="v")]]
-    for before in (0, 1):
-        backlogs = await asyncio.gather(*map(store.take, groups))
-        assert [[round(each / HOUR, 1) for each in group] for group in backlogs] == [[0], [before] * 2]
-
-
-async def test_calls_of_one_turn_see_each_other(store):
-    groups = [[charge("a", 1, 5)] for _ in range(8)] + [[charge("b", 1, 5), charge("a", 1, 5)]] * 2
-    replies = await asyncio.gather(*map(store.take, groups))
-    assert sorted(round(group[0] / HOUR) for group in replies[:8]) == [0, 1, 2, 3, 4, 5, 5, 5]
-    assert await units(store, charge("b", 0)) == [0]
-
-
-async def test_it_is_earned_again(store):
-    quick = Charge(b"l:{q}:q", 1000, 1000)
-    async with asyncio.timeout(20):
-        assert await units(store, quick) == [0]
-        while (await store.take([quick]))[0]:  # admitted when the millisecond is over
-            await asyncio.sleep(0)
+    return [round(backlog / HOUR, 1) for backlog in await store.take(charges)]
 
 
 # -- in memory -----------------------------------------------------------------------------------------

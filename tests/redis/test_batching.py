@@ -172,6 +172,20 @@ async def test_half_of_a_long_queue_is_left_to_an_idle_connection() -> None:
         assert len(queue) == length - most
 
 
+async def test_whoever_sends_many_at_once_gets_a_second_connection(
+    redis_url: str, redis_server: RedisServer, closing: Closing
+) -> None:
+    """Breaks when it opens only for calls that come while others are under way: 64 that wait for each other
+    leave in one command then, and Redis and this process take turns."""
+    redis = closing(Redis(redis_url, deadline=5.0))
+    keys = [b"k%d" % number for number in range(64)]
+    for _ in range(3):
+        await asyncio.gather(*map(redis.get, keys))
+    redis_server.execute("CONFIG", "RESETSTAT")
+    await asyncio.gather(*map(redis.get, keys))
+    assert calls(redis_server, "mget") == 2
+
+
 async def test_two_connections_share_a_long_queue(redis_url: str, closing: Closing) -> None:
     events: list[Any] = []
     redis = closing(Redis(redis_url, deadline=5.0, observers=[events.append]))

@@ -9,7 +9,7 @@ in one slot cost a render, never a stale answer.
 
 import re
 from array import array
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from functools import lru_cache
@@ -110,12 +110,20 @@ _remembered = lru_cache(16_384)(_slot)
 
 # -- messages ---------------------------------------------------------------------------------------------
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _Slot = Annotated[int, msgspec.Meta(ge=0, lt=SLOTS)]
 _Epoch = Annotated[int, msgspec.Meta(ge=0)]
-_message_decoder: Any = msgspec.msgpack.Decoder(tuple[bool, list[_Slot], list[str]])
+_Positions = dict[str, _Epoch]
+_message_decoder: Any = msgspec.msgpack.Decoder(tuple[bool, list[_Slot], list[str], _Positions])
 _snapshot_decoder: Any = msgspec.msgpack.Decoder(
-    tuple[_Epoch, dict[_Slot, _Epoch], dict[_Slot, _Epoch], list[tuple[_Epoch, bool, str]]]
+    tuple[
+        _Epoch,
+        dict[_Slot, _Epoch],
+        dict[_Slot, _Epoch],
+        list[tuple[_Epoch, bool, str]],
+        dict[str, dict[_Slot, _Epoch]],
+        _Positions,
+    ]
 )
 _encoder = msgspec.msgpack.Encoder()
 
@@ -130,8 +138,15 @@ def _decode(decoder: Any, data: bytes) -> Any:
         return None
 
 
-def message(names: Iterable[str], *, patterns: Iterable[str] = (), soft: bool = False) -> bytes:
-    """The message that purges these names and patterns: a version byte, then MessagePack.
+def message(
+    names: Iterable[str],
+    *,
+    patterns: Iterable[str] = (),
+    soft: bool = False,
+    positions: Mapping[str, int] | None = None,
+) -> bytes:
+    """The message that purges these names and patterns: a version byte, then MessagePack. ``positions``: by
+    database, the LSN of what was written, so that no later render reads it from a replica that lacks it.
 
     It carries slots, not names: 3 bytes each, and nothing in clear. In a pattern ``*`` matches any run of
     characters, also over ``/``, and ``?`` any one; ``*`` alone is everything, also what has no path.
@@ -143,7 +158,7 @@ def message(names: Iterable[str], *, patterns: Iterable[str] = (), soft: bool = 
     for pattern in globs:
         if not 0 < len(pattern) <= MAX_PATTERN:
             raise ValueError(f"patterns: {pattern[:40]!r} must have 1 to {MAX_PATTERN} characters")
-    return _VERSION + _encoder.encode((soft, sorted(slots), globs))
+    return _VERSION + _encoder.encode((soft, sorted(slots), globs, dict(positions or {})))
 
 
 def _at_most(most: int, argument: str, values: Iterable[str]) -> list[str]:
@@ -205,6 +220,33 @@ class PurgeTable:
         self._soft = array("Q", bytes(8 * SLOTS))
         #: the soft epoch before the last: whether there was another one in between
         self._before = array("Q", bytes(8 * SLOTS))
+        #: by database: the highest LSN of a slot's purges, and of those by patterns, which are of any slot
+        self._written: dict[str, dict[int, int]] = {}
+        self._written_anywhere: dict[str, int] = {}
+
+    @property
+    def writes(self) -> bool:
+        """Whether any purge came with an LSN."""
+        return bool(self._written)
+
+    def written(self, slots: Collection[int]) -> dict[str, int]:
+        """By database: the highest LSN that purges of these slots came with. What is rendered after them
+        must not be read below it."""
+        found = dict(self._written_anywhere)
+        for database, lsns in self._written.items():
+            highest = max((lsns.get(each, -1) for each in slots), default=-1)
+            if highest > found.get(database, -1):
+                found[database] = highest
+        return found
+
+    def _write(self, slots: Iterable[int], positions: Mapping[str, int], *, anywhere: bool) -> None:
+        for database, lsn in positions.items():
+            if anywhere:
+                self._written_anywhere[database] = max(lsn, self._written_anywhere.get(database, -1))
+            lsns = self._written.setdefault(database, {})
+            for each in slots:
+                if lsn > lsns.get(each, -1):
+                    lsns[each] = lsn
 
     def judge(self, entry: Entry, floor: int = 0) -> Verdict:
         """What the log, as far as it is folded, says of an entry.
@@ -266,7 +308,7 @@ class PurgeTable:
             return
         hard: dict[int, int]
         soft: dict[int, int]
-        self._birth, hard, soft, bans = content
+        self._birth, hard, soft, bans, self._written, self._written_anywhere = content
         for each, at in hard.items():
             self._hard[each] = self._last[each] = at
         for each, at in soft.items():
@@ -286,7 +328,9 @@ class PurgeTable:
                 watch.seen.append(epoch)
         if content is None:
             return self._bear(epoch)
-        soft, slots, patterns = content
+        soft, slots, patterns, positions = content
+        if positions:
+            self._write(slots, positions, anywhere=bool(patterns))
         for each in slots:
             self._last[each] = epoch
             if not soft:
@@ -315,10 +359,11 @@ class PurgeTable:
         self._bans = [ban for ban in self._bans if ban.epoch > self._birth]
 
     def snapshot(self) -> bytes:
-        """A version byte, then MessagePack; 1.6 MB when every slot was purged both ways and 64 bans stand."""
+        """A version byte, then MessagePack; 1.6 MB when every slot was purged both ways and 64 bans stand,
+        and 0.8 MB more for each database that wrote to every slot."""
         birth = self._birth
         purged = [each for each, at in enumerate(self._last) if at > birth]
         hard = {each: self._hard[each] for each in purged if self._hard[each] > birth}
         soft = {each: self._soft[each] for each in purged if self._soft[each] > birth}
         bans = [ban[:3] for ban in self._bans]
-        return _VERSION + _encoder.encode((birth, hard, soft, bans))
+        return _VERSION + _encoder.encode((birth, hard, soft, bans, self._written, self._written_anywhere))

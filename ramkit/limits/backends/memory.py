@@ -34,15 +34,12 @@ class MemoryStore:
 
     async def take(self, charges: Sequence[Charge]) -> Sequence[int]:
         now, tats = int(self._monotonic() * _SECOND), self._tats
-        if len(charges) == 1:  # as below, in half of the time
-            ((key, increment, limit),) = charges
-            tat = tats.get(key, 0)
-            backlog = backlog_of(tat, now, limit)
+        if len(charges) == 1:  # as below, without the lists
+            charge = charges[0]
+            key, increment, limit = charge
+            backlog = backlog_of(tats.get(key, 0), now, limit)
             if backlog + increment <= limit:
-                if tat:
-                    tats[key] = now + backlog + increment
-                elif increment:
-                    self._add(key, now + increment, now)
+                self._charge(key, increment, backlog, now)
             return (backlog,)
         backlogs: list[int] = []
         fits = True
@@ -52,17 +49,20 @@ class MemoryStore:
             fits = fits and admits(backlog, charge)
         if fits:
             for backlog, (key, increment, _) in zip(backlogs, charges, strict=True):
-                if key in tats:
-                    tats[key] = now + backlog + increment
-                elif increment:
-                    self._add(key, now + increment, now)
+                self._charge(key, increment, backlog, now)
         return backlogs
 
     async def aclose(self) -> None:
         """Nothing was opened; entries stay."""
 
-    def _add(self, key: bytes, tat: int, now: int) -> None:
+    def _charge(self, key: bytes, increment: int, backlog: int, now: int) -> None:
         """With a new key two that are idle are forgotten, and whatever is too much."""
+        tat = now + backlog + increment
+        if key in self._tats:
+            self._tats[key] = tat
+            return
+        if not increment:
+            return
         self._tats[key] = tat
         heapq.heappush(self._heap, (tat, key))
         for _ in range(2):
