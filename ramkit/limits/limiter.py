@@ -80,8 +80,8 @@ class Limiter:
             if known is None:
                 raise ConfigurationError("policy", f"there is no policy {policy!r}")
             policy = known
-        if cost < 0:
-            raise ConfigurationError("cost", f"{cost!r} is negative")
+        if not isinstance(cast(object, cost), int) or cost < 0:
+            raise ConfigurationError("cost", f"{cost!r} is no whole number of at least 0")
         (decision,) = await self.decide((Asked(policy, key, cost),))
         if decision.source == "closed" and not policy.dry_run:
             raise LimitUnavailable("A rate limit cannot be checked.")

@@ -21,6 +21,7 @@ __all__ = ["RateLimitMiddleware"]
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 #: WebSocket: policy violation (RFC 6455 §7.4.1)
 _VIOLATION = 1008
+_EXCEEDED = {"type": "websocket.disconnect", "code": _VIOLATION, "reason": "rate limit exceeded"}
 #: of one middleware: a batch of requests with so many keys each is what a script in Redis can unpack at once
 _POLICIES = 32
 
@@ -143,21 +144,24 @@ def _telling(send: Send, headers: RawHeaders) -> Send:
 class _Counted:
     """A WebSocket whose messages are counted."""
 
-    __slots__ = ("_asked", "_closed", "_limiter", "_receive", "_send")
+    __slots__ = ("_asked", "_closed", "_exceeded", "_limiter", "_receive", "_send")
 
     def __init__(self, limiter: Limiter, asked: Sequence[Asked], receive: Receive, send: Send) -> None:
         self._limiter, self._asked = limiter, asked
         self._receive, self._send = receive, send
-        self._closed = False
+        self._closed = self._exceeded = False
 
     async def receive(self) -> Message:
+        if self._exceeded:
+            return dict(_EXCEEDED)
         message = await self._receive()
         if message["type"] != "websocket.receive" or passes(await self._limiter.decide(self._asked)):
             return message
+        self._exceeded = True
         if not self._closed:
             self._closed = True
             await self._send({"type": "websocket.close", "code": _VIOLATION, "reason": "rate limit exceeded"})
-        return {"type": "websocket.disconnect", "code": _VIOLATION, "reason": "rate limit exceeded"}
+        return dict(_EXCEEDED)
 
     async def send(self, message: Message) -> None:
         """What the app still has to say goes nowhere, as after any disconnect."""

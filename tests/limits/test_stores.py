@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.limits import MemoryStore, RedisStore
 from ramkit.limits.core import Charge
 from ramkit.redis import Redis
@@ -174,3 +174,45 @@ async def test_a_redis_of_the_user_stays_open(redis_url):
         assert await redis.execute("PING") == b"PONG"
     finally:
         await redis.aclose()
+
+
+# -- on a cluster --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(redis_cluster):
+    """Two charges of an hour out of twenty, on two nodes."""
+    nodes = {redis_cluster.node_of(tag): tag for tag in "tuvwxyz"}
+    first, second = list(nodes.values())[:2]
+    return charge("a", 1, 20, first), charge("b", 1, 20, second)
+
+
+async def test_who_leaves_gives_back_what_a_refused_group_took(redis_cluster, apart):
+    """Else who is refused by one limit, and goes at once, uses up another for all."""
+    store = RedisStore(redis_cluster.url, deadline=10)
+    first, second = apart
+    try:
+        await store.take([charge("a", 20, 20, first.key[3:4].decode())])
+        for _ in range(10):
+            leaving = asyncio.ensure_future(store.take([first, second]))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            await units(store, first, second)  # a round trip more on each node
+        await asyncio.gather(*(store.take([each]) for each in (first, second)))
+        assert await units(store, second) == [1]
+    finally:
+        await store.aclose()
+
+
+async def test_a_node_that_refuses_costs_nothing_on_another(redis_cluster, apart):
+    store = RedisStore(redis_cluster.url, deadline=10)
+    first, second = apart
+    redis_cluster.node_of(b"rk:" + first.key).execute("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await store.take([first, second])
+        assert await units(store, second) == [0]
+    finally:
+        await store.aclose()

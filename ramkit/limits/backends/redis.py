@@ -1,5 +1,6 @@
 """Limits that all processes share, on Redis' own clock."""
 
+import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -48,7 +49,8 @@ class RedisStore:
     def take(self, charges: Sequence[Charge]) -> Awaitable[Sequence[int]]:
         if self.redis.clustered and len(charges) > 1:
             parts = [(part, self._take(part)) for part in _by_tag(charges)]
-            return self._joined(charges, parts) if len(parts) > 1 else parts[0][1]
+            # also when the caller is cancelled: what is under way may have to be given back
+            return asyncio.shield(self._joined(charges, parts)) if len(parts) > 1 else parts[0][1]
         return self._take(charges)
 
     async def aclose(self) -> None:
@@ -62,17 +64,21 @@ class RedisStore:
         return self.redis.run(_TAKE, [prefix + charge.key for charge in charges], args)
 
     async def _joined(self, charges: Sequence[Charge], asked: "Sequence[_Part]") -> Sequence[int]:
+        replies = await asyncio.gather(*(reply for _, reply in asked), return_exceptions=True)
         backlogs: dict[bytes, int] = {}
         charged: list[Charge] = []
-        for part, reply in asked:
-            found = await reply
-            backlogs |= zip((charge.key for charge in part), found, strict=True)
-            if all(map(admits, found, part)):
-                charged += part
+        for (part, _), found in zip(asked, replies, strict=True):
+            if not isinstance(found, BaseException):
+                backlogs |= zip((charge.key for charge in part), found, strict=True)
+                if all(map(admits, found, part)):
+                    charged += part
+        given: Sequence[object] = ()
         if len(charged) < len(charges):
             giving = [self.redis.run(_GIVE, [self._prefix + key], [inc]) for key, inc, _ in charged if inc]
-            for given in giving:
-                await given
+            given = await asyncio.gather(*giving, return_exceptions=True)
+        for reply in (*replies, *given):
+            if isinstance(reply, BaseException):
+                raise reply
         return [backlogs[charge.key] for charge in charges]
 
 
