@@ -70,10 +70,6 @@ class Monitor:
         """Look again, now."""
         self._wake.set()
 
-    def wake(self) -> None:
-        """Look again, now."""
-        self._wake.set()
-
     async def reached(self, lsn: int, timeout: float) -> bool:
         """Wait until the server has replayed so far, at most ``timeout`` seconds."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
