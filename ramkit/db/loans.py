@@ -117,7 +117,7 @@ class Write(_Loan):
             self._leave()
             raise
         if error is not None:
-            await self._roll_back()
+            await self._roll_back(error)
             return
         try:
             # Whoever cancels this now comes too late: what waited for the COMMIT must follow it.
@@ -144,12 +144,13 @@ class Write(_Loan):
         if failure is not None:
             raise failure
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self, error: BaseException) -> None:
         try:
-            if self._begun is not None and not self._session.closed:
+            # For whoever is gone the reset does it.
+            if isinstance(error, Exception) and self._begun is not None and not self._session.closed:
                 await self._begun.rollback()
-        except Exception as error:
-            if not self._node.broke(self._session, error):
+        except Exception as problem:
+            if not self._node.broke(self._session, problem):
                 raise
         finally:
             self._node.give_back(self._session)

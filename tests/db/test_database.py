@@ -70,10 +70,14 @@ async def test_a_read_cannot_write_even_on_the_primary(make, table):
 
 async def test_a_write_is_all_or_nothing(make, table):
     db = make(table)
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what the body raises ends the transaction
+
+    async def fail():
         async with db.write() as connection:
             await connection.execute("DELETE FROM notes")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert await db.fetchval("SELECT count(*) FROM notes") == 100
     async with db.write(isolation="serializable") as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "serializable"
@@ -168,15 +172,56 @@ async def test_a_request_that_is_late_asks_nothing_more(make, table, clock, requ
     request_context.deadline = clock.monotonic() + 0.1
     with pytest.raises(DeadlineExceeded):
         await db.fetchval("SELECT pg_sleep(30)")
-    with pytest.raises(DeadlineExceeded):  # noqa: PT012 - what the body raises ends the transaction
+
+    async def write():
         async with db.write() as connection:
             await connection.execute("UPDATE notes SET text = 'late'")
             await connection.fetchval("SELECT pg_sleep(30)")
+
+    with pytest.raises(DeadlineExceeded):
+        await write()
     clock.advance(1)
     with pytest.raises(DeadlineExceeded):
         await db.fetchval("SELECT 1")
     request_context.deadline = None
     assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'late'") == 0
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_a_deadline_that_passes_while_waiting_keeps_no_connection(
+    way, make, table, clock, request_context
+):
+    db = make(table, max_size=1, clock=clock)
+
+    async def ask():
+        async with getattr(db, way)() as connection:
+            return await connection.fetchval("SELECT 1")
+
+    async with db.read():
+        request_context.deadline = clock.monotonic() + 0.05
+        with pytest.raises(DeadlineExceeded):
+            await ask()
+        request_context.deadline = clock.monotonic() + 10
+        waiting = asyncio.create_task(ask())
+        await eventually(lambda: pools_of(db)[0]._waiters)
+        clock.advance(20)
+    assert await waiting == 1
+
+
+async def test_a_primary_that_hangs_holds_nobody_beyond_the_deadline(
+    make, table, postgres_server, clock, request_context
+):
+    db = make(table, clock=clock)
+    await db.execute("UPDATE notes SET text = 'new'")
+    postgres_server.pause()
+    for ask in (db.execute, db.fetchval):
+        request_context.deadline = clock.monotonic() + 0.1
+        with pytest.raises(DeadlineExceeded):
+            await ask("SELECT 1")
+    postgres_server.resume()
+    request_context.deadline = None
+    await db.execute("UPDATE notes SET text = 'newer'")
+    assert await db.fetchval("SELECT text FROM notes WHERE id = 1") == "newer"
 
 
 async def test_slow_statements_and_lag_are_told(make, pair):
@@ -223,10 +268,14 @@ async def test_what_waits_for_a_commit_runs_after_it_and_never_after_a_rollback(
         Transaction.current().defer(note)
         assert not done
     assert done == [("new", True)]
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what the body raises ends the transaction
+
+    async def fail():
         async with db.write():
             Transaction.current().defer(note)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert len(done) == 1
     assert Transaction.current() is None
 
@@ -240,7 +289,7 @@ async def test_nobody_takes_writes(make, pair):
 
 
 async def test_nobody_is_there(make, free_port):
-    db = make(f"postgresql://nobody@127.0.0.1:{free_port}/none", connect_timeout=0.3)
+    db = make(f"postgresql://nobody@127.0.0.1:{free_port}/none", connect_timeout=0.3, acquire_timeout=0.3)
     with pytest.raises(DatabaseUnavailable):
         await db.fetchval("SELECT 1")
     with pytest.raises(ReadOnly):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 __all__ = ["servers_in", "shown"]
 
@@ -37,12 +37,12 @@ def servers_in(text: str, environment: Mapping[str, str]) -> list[str]:
     for index, name in enumerate(names):
         host = _with_port(name, ports[index] if index < len(ports) else ports[-1])
         if host.startswith(("/", "%2F")):  # a folder with a Unix socket
-            folder, _, port = host.rpartition(":")
-            where = urlencode({"host": folder.replace("%2F", "/"), "port": port}) if port else f"host={host}"
+            folder, _, port = host.partition(":")
+            where = urlencode({"host": unquote(folder)} | ({"port": port} if port else {}))
             netloc, kept_here = f"{login}{at}", "&".join(filter(None, [where, kept]))
         else:
             netloc, kept_here = f"{login}{at}{host}", kept
-        found.append(parts._replace(netloc=netloc, query=kept_here).geturl())
+        found.append(f"{parts.scheme}://{netloc}{parts.path}" + (f"?{kept_here}" if kept_here else ""))
     return found
 
 

@@ -77,8 +77,8 @@ class Fleet:
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
-        member.timeline, member.lsn = status.timeline, status.lsn
         self._turn(member, standby=status.standby)
+        member.timeline, member.lsn = status.timeline, status.lsn
         if status.timeline > self._timeline:
             # What the former primary had written beyond its last replica is lost: nobody is behind it.
             self._timeline = status.timeline
@@ -147,8 +147,10 @@ class Fleet:
 
     def _sort(self) -> None:
         primaries = [each for each in self.members if each.healthy and each.standby is False]
-        # One that comes back after another's promotion is behind by a timeline, and no primary any more.
-        self.primary = next((each for each in primaries if each.timeline >= self._timeline), None)
+        # One that comes back after another's promotion is behind by a timeline, and no primary any more:
+        # that is known when every server was looked at once.
+        known = all(each.standby is not None or each.good < _RETURN for each in self.members)
+        self.primary = next((each for each in primaries if known and each.timeline >= self._timeline), None)
         self.replicas = [each for each in self.members if each.healthy and each.standby and self._near(each)]
 
     def _near(self, member: Member) -> bool:

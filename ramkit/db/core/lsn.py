@@ -1,17 +1,20 @@
 """Positions in the write-ahead log: bytes since its beginning, as integers."""
 
+import re
+
 __all__ = ["format_lsn", "parse_lsn", "reachable"]
 
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 #: The sizes of a WAL page's header: short, and long at the start of a segment (``access/xlog_internal.h``).
 _HEADERS = (24, 40)
 
 
 def parse_lsn(text: str) -> int:
     """``16/B374D848`` as PostgreSQL writes it. Raises ``ValueError``."""
-    high, slash, low = text.partition("/")
-    if not slash or not 0 < len(high) <= 8 or not 0 < len(low) <= 8:
+    found = _LSN.fullmatch(text)
+    if found is None:
         raise ValueError(f"{text!r} is no LSN")
-    return int(high, 16) << 32 | int(low, 16)
+    return int(found[1], 16) << 32 | int(found[2], 16)
 
 
 def format_lsn(lsn: int) -> str:
