@@ -1,0 +1,59 @@
+"""Instruments of prometheus-client, made once a registry, and their children, found once a label set."""
+
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from ramkit.kernel.errors import ConfigurationError
+
+__all__ = ["DURATIONS", "STREAMS", "counter", "gauge", "histogram", "without_suffix"]
+
+#: seconds
+DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0)
+#: seconds that event streams and WebSockets last
+STREAMS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
+
+_M = TypeVar("_M", bound=MetricWrapperBase)
+
+
+def counter(registry: CollectorRegistry, name: str, help: str, labels: tuple[str, ...]) -> Counter:  # noqa: A002 - as prometheus-client names it
+    return _shared(registry, Counter, name, help, labels)
+
+
+def gauge(registry: CollectorRegistry, name: str, help: str, labels: tuple[str, ...], mode: str) -> Gauge:  # noqa: A002 - as prometheus-client names it
+    """``mode``: what becomes of it over several processes, as prometheus-client names it."""
+    return _shared(registry, Gauge, name, help, labels, multiprocess_mode=mode)
+
+
+def histogram(
+    registry: CollectorRegistry,
+    name: str,
+    help: str,  # noqa: A002 - as prometheus-client names it
+    labels: tuple[str, ...],
+    buckets: tuple[float, ...],
+) -> Histogram:
+    return _shared(registry, Histogram, name, help, labels, buckets=buckets)
+
+
+def without_suffix(name: str) -> str:
+    """A counter's name as prometheus-client wants it; it adds ``_total`` itself."""
+    return name.removesuffix("_total")
+
+
+def _shared(
+    registry: CollectorRegistry,
+    make: type[_M],
+    name: str,
+    help: str,  # noqa: A002 - as prometheus-client names it
+    labels: tuple[str, ...],
+    **options: Any,
+) -> _M:
+    """A new instrument, or the one that the registry holds: two apps of one process count together."""
+    try:
+        return make(name, help, labels, registry=registry, **options)
+    except ValueError as error:
+        held = registry._names_to_collectors.get(name)  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage]  # no public way to ask what a registry holds
+        if type(held) is make and tuple(held._labelnames) == labels:  # pyright: ignore[reportPrivateUsage]  # as above
+            return held
+        raise ConfigurationError("registry", str(error)) from error
