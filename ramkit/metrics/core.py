@@ -44,7 +44,7 @@ def _unsaid(scope: Scope, root: str) -> str:
         return UNMATCHED
     if "app_root_path" in scope:  # set by a Mount, below which anything may be asked for
         return _within(scope, root, "/*")
-    return _named(scope["path"], scope.get("path_params", {}), "") or UNMATCHED
+    return _named(scope["path"].removeprefix(root), scope.get("path_params", {}), "") or UNMATCHED
 
 
 def _within(scope: Scope, root: str, path: str) -> str:

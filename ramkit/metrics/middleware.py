@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
 
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.metrics.catalogue import REQUESTS
@@ -243,17 +243,24 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        await self._send(message)
         kind = message["type"]
         if kind == "http.response.body":
+            await self._send(message)
             self.sent += len(message.get("body", b""))
         elif kind == "http.response.start":
+            headers = message.get("headers", ())
+            if type(headers) is not list or not all(type(pair) in (tuple, list) for pair in headers):
+                headers = raw_headers(message)  # what can be looked at only once is passed on as a list
+                message = {**message, "headers": headers}
+            for name, value in headers:
+                if len(name) == 12 and bytes(name).lower() == b"content-type":
+                    self.streams = bytes(value).startswith(b"text/event-stream")
+            await self._send(message)
             self.status = message["status"]
-            for name, value in message.get("headers", ()):
-                if len(name) == 12 and name.lower() == b"content-type":
-                    self.streams = value.startswith(b"text/event-stream")
-        elif kind in ("http.response.pathsend", "http.response.zerocopysend"):
-            self.sent += _file_bytes(message)
+        else:
+            await self._send(message)
+            if kind in ("http.response.pathsend", "http.response.zerocopysend"):
+                self.sent += _file_bytes(message)
 
 
 def _file_bytes(message: Message) -> int:
