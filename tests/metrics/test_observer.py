@@ -33,7 +33,7 @@ def test_each_kind():
         tell(CacheLookup("default", result))
     tell(Level("here", 5))
     tell(Level("here", 3))
-    tell(RedisBatch(commands=4, seconds=0.05))
+    tell(RedisBatch(size=4, seconds=0.05))
     assert samples(registry, "cache_lookups_total") == {("default", "hit"): 2, ("default", "miss"): 1}
     assert samples(registry, "level_bytes") == {("here",): 3}
     assert samples(registry, "ramkit_redis_batch_seconds_bucket") == {("0.001",): 0, ("0.1",): 1, ("+Inf",): 1}
