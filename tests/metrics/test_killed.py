@@ -77,7 +77,7 @@ async def test_sums_are_what_the_client_counted(tmp_path: Path) -> None:
         try:
             for number in range(KILLS):
                 await until(lambda enough=counted.answered + 150: counted.answered >= enough)
-                await until(lambda: len(list(tmp_path.glob("counter_[0-9]*.db"))) >= WORKERS)
+                await until(lambda: len(list(tmp_path.glob("gauge_livesum_[0-9]*.db"))) >= WORKERS)
                 victim = workers.pop(0)
                 victim.kill()
                 await asyncio.to_thread(victim.wait)
