@@ -24,10 +24,17 @@ _REQUEST = ("method", "route", "status")
 REQUESTS = (
     Described("http_requests_total", "counter", _REQUEST, "Requests that are over."),
     Described(
-        "http_request_duration_seconds", "histogram", _REQUEST, "Seconds that requests took, without event streams."
+        "http_request_duration_seconds",
+        "histogram",
+        _REQUEST,
+        "Seconds that requests took, without event streams.",
     ),
-    Described("http_request_bytes_total", "counter", _REQUEST, "Bytes of request bodies, as the app received them."),
-    Described("http_response_bytes_total", "counter", _REQUEST, "Bytes of response bodies, as they were sent."),
+    Described(
+        "http_request_bytes_total", "counter", _REQUEST, "Bytes of request bodies, as the app received them."
+    ),
+    Described(
+        "http_response_bytes_total", "counter", _REQUEST, "Bytes of response bodies, as they were sent."
+    ),
     Described("event_stream_duration_seconds", "histogram", _REQUEST, "Seconds that event streams lasted."),
     Described(
         "websocket_duration_seconds",

@@ -34,7 +34,9 @@ def metrics_app(
 
 
 class _Exposition:
-    def __init__(self, source: "CollectorRegistry | Processes", token: bytes | None, port: int | None) -> None:
+    def __init__(
+        self, source: "CollectorRegistry | Processes", token: bytes | None, port: int | None
+    ) -> None:
         self._source, self._token, self._port = source, token, port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +46,9 @@ class _Exposition:
         await reply(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Reply | None:
-        if scope["type"] != "http" or (self._port is not None and (scope.get("server") or ("", 0))[1] != self._port):
+        if scope["type"] != "http" or (
+            self._port is not None and (scope.get("server") or ("", 0))[1] != self._port
+        ):
             return problem(404)
         if self._token is not None:
             given = find_all(scope["headers"], b"authorization")
@@ -60,5 +64,9 @@ class _Exposition:
         encode, content_type = choose_encoder(accepted)
         # a thousand series take milliseconds, and files of many processes longer
         body = await asyncio.to_thread(encode, self._source)
-        headers = [(b"content-type", content_type.encode()), (b"vary", b"accept"), (b"cache-control", b"no-store")]
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"vary", b"accept"),
+            (b"cache-control", b"no-store"),
+        ]
         return Reply(200, headers, body)

@@ -46,7 +46,10 @@ async def test_time_goes_into_the_buckets_of_the_issue():
 async def test_bytes_are_those_that_passed():
     registry = CollectorRegistry()
     app = MetricsMiddleware(answering(b"x" * 1000, b"y" * 234), registry=registry)
-    pieces = [{"type": "http.request", "body": b"a" * 500, "more_body": True}, {"type": "http.request", "body": b"b" * 55}]
+    pieces = [
+        {"type": "http.request", "body": b"a" * 500, "more_body": True},
+        {"type": "http.request", "body": b"b" * 55},
+    ]
     await drive(app, http_scope(headers=[(b"content-length", b"9")]), pieces)
     await drive(app, http_scope("HEAD"))
     assert samples(registry, "http_request_bytes_total") == {LABELS: 555}
@@ -99,7 +102,10 @@ def _into(messages):
 async def test_event_streams_are_apart():
     registry, clock = CollectorRegistry(), ManualClock()
     stream = answering(
-        b"data: x\n\n", headers=[(b"Content-Type", b"text/event-stream; charset=utf-8")], clock=clock, takes=100
+        b"data: x\n\n",
+        headers=[(b"Content-Type", b"text/event-stream; charset=utf-8")],
+        clock=clock,
+        takes=100,
     )
     await drive(MetricsMiddleware(stream, registry=registry, clock=clock), http_scope())
     assert samples(registry, "event_stream_duration_seconds_sum") == {LABELS: 100}
@@ -177,7 +183,13 @@ async def test_two_apps_of_one_registry_count_together():
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("buckets", []), ("buckets", [1, 1]), ("buckets", [1, float("inf")]), ("max_label_sets", 0), ("route", "x")],
+    [
+        ("buckets", []),
+        ("buckets", [1, 1]),
+        ("buckets", [1, float("inf")]),
+        ("max_label_sets", 0),
+        ("route", "x"),
+    ],
 )
 def test_mistakes(argument, value):
     with pytest.raises(ConfigurationError) as raised:

@@ -36,7 +36,11 @@ def test_each_kind():
     tell(RedisBatch(size=4, seconds=0.05))
     assert samples(registry, "cache_lookups_total") == {("default", "hit"): 2, ("default", "miss"): 1}
     assert samples(registry, "level_bytes") == {("here",): 3}
-    assert samples(registry, "ramkit_redis_batch_seconds_bucket") == {("0.001",): 0, ("0.1",): 1, ("+Inf",): 1}
+    assert samples(registry, "ramkit_redis_batch_seconds_bucket") == {
+        ("0.001",): 0,
+        ("0.1",): 1,
+        ("+Inf",): 1,
+    }
 
 
 def test_label_sets_are_bounded():

@@ -160,7 +160,9 @@ MetricsMiddleware(None)
 print([s.value for m in Processes(folder).collect() if m.name == "active_connections" for s in m.samples])
 """
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout) == [0.0, 0.0]
 
 
