@@ -30,7 +30,7 @@ async def test_format_is_negotiated(registry):
     app = metrics_app(registry=registry)
     status, headers, body = await ask(app)
     assert (status, headers[b"content-type"][:10]) == (200, b"text/plain")
-    assert [each.name for each in text(body)][0] == "things"
+    assert next(iter(text(body))).name == "things"
     accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3"
     _, headers, body = await ask(app, accept=accept)
     assert headers[b"content-type"].startswith(b"application/openmetrics-text; version=1.0.0")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,8 @@ def requests_in(text: str) -> float:
 async def scrape(url: str, counted: Counted, seen: list[float]) -> None:
     async with httpx.AsyncClient(timeout=30) as client:
         while not counted.done:
-            try:
+            with suppress(httpx.TransportError):  # the worker that was asked is the one that was killed
                 seen.append(requests_in((await client.get(f"{url}/metrics/")).raise_for_status().text))
-            except httpx.TransportError:
-                pass  # the worker that was asked is the one that was killed
             await asyncio.sleep(0.05)
 
 
@@ -75,7 +74,7 @@ async def test_sums_are_what_the_client_counted(tmp_path: Path) -> None:
         tasks = [asyncio.create_task(ask(url, counted)) for _ in range(CLIENTS)]
         tasks.append(asyncio.create_task(scrape(url, counted, seen)))
         try:
-            for number in range(KILLS):
+            for _ in range(KILLS):
                 await until(lambda enough=counted.answered + 150: counted.answered >= enough)
                 await until(lambda: len(list(tmp_path.glob("gauge_livesum_[0-9]*.db"))) >= WORKERS)
                 victim = workers.pop(0)

@@ -44,10 +44,10 @@ def starlette():
 
 def fastapi():
     deep = APIRouter(prefix="/inner")
-    deep.add_api_route("/x/{id}", lambda id: 1, methods=["GET"])
+    deep.add_api_route("/x/{id}", lambda: 1, methods=["GET"])
 
     @deep.websocket("/ws/{id}")
-    async def socket(websocket: WebSocket, id: str):
+    async def socket(websocket: WebSocket):
         await echo(websocket)
 
     middle = APIRouter()
