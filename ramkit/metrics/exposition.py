@@ -22,8 +22,8 @@ def metrics_app(
 ) -> ASGIApp:
     """An ASGI app that answers GET with the metrics: OpenMetrics for who accepts it, else Prometheus' text.
 
-    ``token``: asked for as ``Authorization: Bearer …``. ``port``: requests that the server took on another one
-    get a 404. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes that write there.
+    ``token``: asked for as ``Authorization: Bearer …``. ``port``: requests that the server took on another
+    one get a 404. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes that write there.
     """
     if token is not None and (not token.isascii() or not token.isprintable() or not token.strip()):
         raise ConfigurationError("token", "has to be visible ASCII")

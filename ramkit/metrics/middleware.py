@@ -20,6 +20,8 @@ __all__ = ["MetricsMiddleware"]
 _LABELS = ("method", "route", "status")
 #: nobody was there to be answered, as nginx says it
 _CLIENT_LEFT = 499
+_PLAIN = (list, tuple)
+_NAME = len(b"content-type")
 
 
 class MetricsMiddleware:
@@ -27,9 +29,9 @@ class MetricsMiddleware:
 
     ``registry``: prometheus-client's own by default. ``buckets``: of ``http_request_duration_seconds``, in
     seconds. ``route``: a function of the scope, called when the request is over, that gives its template, or
-    None to look for it here. ``max_label_sets``: of method, route and status; what comes after them is counted
-    with the route ``overflow`` and the status's class. ``exemplars``: durations carry the trace id of the
-    request's ``traceparent``; in multiprocess mode prometheus-client has none.
+    None to look for it here. ``max_label_sets``: of method, route and status; what comes after them is
+    counted with the route ``overflow`` and the status's class. ``exemplars``: durations carry the trace id of
+    the request's ``traceparent``; in multiprocess mode prometheus-client has none.
 
     Who asks for what no route matches, or with a method that it does not have, gets the route ``unmatched``;
     methods beyond RFC 9110's are ``_OTHER``. A request whose handler raises is a 500, one that was cancelled
@@ -190,10 +192,10 @@ class _Instruments:
 class _Series:
     """The children of one label set; an event stream's only for those that stream."""
 
-    __slots__ = ("_instruments", "_labels", "_stream", "duration", "received", "requests", "sent")
+    __slots__ = ("_instruments", "_stream", "duration", "labels", "received", "requests", "sent")
 
     def __init__(self, instruments: _Instruments, labels: tuple[str, ...]) -> None:
-        self._instruments, self._labels = instruments, labels
+        self._instruments, self.labels = instruments, labels
         self._stream: Any = None
         self.requests = instruments.requests.labels(*labels)
         self.duration: Any = _Later(self, "duration", instruments.duration)
@@ -202,7 +204,7 @@ class _Series:
 
     def stream(self, took: float) -> None:
         if self._stream is None:
-            self._stream = self._instruments.streams.labels(*self._labels)
+            self._stream = self._instruments.streams.labels(*self.labels)
         self._stream.observe(took)
 
 
@@ -215,7 +217,7 @@ class _Later:
         self._series, self._name, self._instrument = series, name, instrument
 
     def _child(self) -> Any:
-        child = self._instrument.labels(*self._series._labels)
+        child = self._instrument.labels(*self._series.labels)
         setattr(self._series, self._name, child)
         return child
 
@@ -248,19 +250,30 @@ class _Exchange:
             await self._send(message)
             self.sent += len(message.get("body", b""))
         elif kind == "http.response.start":
-            headers = message.get("headers", ())
-            if type(headers) is not list or not all(type(pair) in (tuple, list) for pair in headers):
-                headers = raw_headers(message)  # what can be looked at only once is passed on as a list
-                message = {**message, "headers": headers}
-            for name, value in headers:
-                if len(name) == 12 and bytes(name).lower() == b"content-type":
-                    self.streams = bytes(value).startswith(b"text/event-stream")
+            streams = _streams(message.get("headers", ()))
+            if streams is None:  # what can be looked at only once is passed on as a list
+                message = {**message, "headers": raw_headers(message)}
+                streams = _streams(message["headers"])
+            self.streams = bool(streams)
             await self._send(message)
             self.status = message["status"]
         else:
             await self._send(message)
             if kind in ("http.response.pathsend", "http.response.zerocopysend"):
                 self.sent += _file_bytes(message)
+
+
+def _streams(headers: Any) -> bool | None:
+    """Whether these are an event stream's; None if they are not plain lists of pairs of bytes."""
+    if headers.__class__ not in _PLAIN:
+        return None
+    for pair in headers:
+        if pair.__class__ not in _PLAIN:
+            return None
+        name, value = pair
+        if len(name) == _NAME and bytes(name).lower() == b"content-type":
+            return bytes(value).startswith(b"text/event-stream")
+    return False
 
 
 def _file_bytes(message: Message) -> int:

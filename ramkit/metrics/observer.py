@@ -21,8 +21,8 @@ class MetricsObserver:
     """An observer for every room: ``Cache(…, observers=[observer])``. One is enough for all of them.
 
     ``registry``: prometheus-client's own by default. ``buckets``: of histograms, by metric; the others get
-    ``BUCKETS``, in seconds. ``max_label_sets``: of each metric; what comes after them has ``overflow`` for each
-    of its labels. Of a gauge in several processes the highest value counts.
+    ``BUCKETS``, in seconds. ``max_label_sets``: of each metric; what comes after them has ``overflow`` for
+    each of its labels. Of a gauge in several processes the highest value counts.
     """
 
     def __init__(
@@ -60,10 +60,11 @@ class MetricsObserver:
 class _Teller:
     """Tells one class of events to its instrument; finds the children once."""
 
-    __slots__ = ("_children", "_does", "_instrument", "_labels", "_most", "_value")
+    __slots__ = ("_children", "_does", "_instrument", "_labels", "_most", "_names", "_value")
 
     def __init__(self, instrument: Any, event: type[Event], does: str, most: int) -> None:
         self._instrument, self._does, self._most = instrument, does, most
+        self._names = event.labels
         #: a tuple of values for several labels, one value for one
         self._labels = attrgetter(*event.labels) if event.labels else None
         self._value = attrgetter(event.value) if event.value is not None else None
@@ -80,10 +81,9 @@ class _Teller:
         if key is None:
             child = self._instrument
         else:
-            values = key if isinstance(key, tuple) else (key,)
+            values: tuple[Any, ...] = key if len(self._names) > 1 else (key,)
             if len(self._children) >= self._most:
-                child = self._instrument.labels(*(OVERFLOW for _ in values))
-                return getattr(child, self._does)  # type: ignore[no-any-return]  # Any's attribute
+                key, values = OVERFLOW, tuple(OVERFLOW for _ in values)
             child = self._instrument.labels(*values)
         do: Callable[[float], None] = getattr(child, self._does)
         self._children[key] = do

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ _DEAD = "dead"
 #: seconds in which a process maps the file that it has made
 _GRACE = 10.0
 
+#: prometheus-client's, which has no types
+_Values: Any = MmapedDict
+_Collector: Any = MultiProcessCollector
+
 Value = tuple[float, float]
 _MERGES: dict[str, Callable[[Value, Value], Value]] = {
     "counter": lambda a, b: (a[0] + b[0], 0.0),
@@ -46,8 +51,8 @@ _MERGES: dict[str, Callable[[Value, Value], Value]] = {
 class Processes:
     """A collector over ``PROMETHEUS_MULTIPROC_DIR``. ``folder``: that directory.
 
-    Each collecting first folds the files of the dead. Processes that collect take turns by a lock in the folder,
-    and what one leaves half done when it is killed the next one ends.
+    Each collecting first folds the files of the dead. Processes that collect take turns by a lock in the
+    folder, and what one leaves half done when it is killed the next one ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +64,7 @@ class Processes:
         with self._locked():
             living = self._fold()
             files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size]
-            metrics = list(MultiProcessCollector.merge(files))
+            metrics: list[Metric] = list(_Collector.merge(files))
         yield from metrics
         yield from _process_metrics(living)
 
@@ -130,7 +135,7 @@ def _merged(merge: Callable[[Value, Value], Value], paths: Iterable[Path]) -> di
     found: dict[str, Value] = {}
     for path in paths:
         try:
-            for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(path)):
+            for key, value, timestamp, _ in _Values.read_all_values_from_file(str(path)):
                 seen = (value, timestamp)
                 found[key] = merge(found[key], seen) if key in found else seen
         except (struct.error, RuntimeError) as error:  # a process that died as it began
@@ -139,7 +144,7 @@ def _merged(merge: Callable[[Value, Value], Value], paths: Iterable[Path]) -> di
 
 
 def _write(path: Path, values: dict[str, Value]) -> None:
-    file = MmapedDict(str(path))
+    file = _Values(str(path))
     for key, (value, timestamp) in values.items():
         file.write_value(key, value, timestamp)
     file.close()
@@ -176,11 +181,8 @@ def _process_metrics(pids: Iterable[int]) -> Iterable[Metric]:
     """prometheus-client's process metrics, of each process by itself, with its id as a label."""
     found: dict[str, Metric] = {}
     for pid in pids:
-        for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=_NONE).collect():  # type: ignore[misc]  # mypy on a default
+        for metric in ProcessCollector(pid=partial(int, pid), registry=CollectorRegistry()).collect():
             total = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
             for sample in metric.samples:
                 total.add_sample(sample.name, {**sample.labels, "pid": str(pid)}, sample.value)
     return found.values()
-
-
-_NONE: Any = CollectorRegistry()

@@ -54,7 +54,8 @@ RECORDS = (
     Record(
         "cache:cache_hits:ratio_rate5m",
         "cache_lookups_total",
-        'sum by (cache) (rate(cache_lookups_total{result="hit"}[5m])) / sum by (cache) (rate(cache_lookups_total[5m]))',
+        'sum by (cache) (rate(cache_lookups_total{result="hit"}[5m])) / '
+        "sum by (cache) (rate(cache_lookups_total[5m]))",
     ),
 )
 
@@ -64,15 +65,17 @@ ALERTS = (
         "More than 5 % of the requests for {{ $labels.route }} fail.",
     ),
     Alert(
-        "HttpSlow", "http_request_duration_seconds", "route:http_request_duration_seconds:p95 > 1", "10m", "ticket",
+        "HttpSlow", "http_request_duration_seconds", "route:http_request_duration_seconds:p95 > 1",
+        "10m", "ticket",
         "One request in twenty for {{ $labels.route }} takes longer than a second.",
     ),
     Alert(
-        "RouteLabelsOverflow", "http_requests_total", 'route:http_requests:rate5m{route="overflow"} > 0', "5m",
-        "ticket", "There are more label sets of requests than max_label_sets: later ones share one.",
+        "RouteLabelsOverflow", "http_requests_total", 'route:http_requests:rate5m{route="overflow"} > 0',
+        "5m", "ticket", "There are more label sets of requests than max_label_sets: later ones share one.",
     ),
     Alert(
-        "RedisOutage", "ramkit_redis_outages_total", _rose("ramkit_redis_outages_total", "node", "5m"), "0m", "page",
+        "RedisOutage", "ramkit_redis_outages_total", _rose("ramkit_redis_outages_total", "node", "5m"),
+        "0m", "page",
         "Redis at {{ $labels.node }} was found unavailable.",
     ),
     Alert(
@@ -82,7 +85,8 @@ ALERTS = (
     ),
     Alert(
         "GatewayEjections", "gateway_ejections_total",
-        'sum by (upstream, server) (increase(gateway_ejections_total{change="ejected"}[10m])) > 2', "0m", "ticket",
+        'sum by (upstream, server) (increase(gateway_ejections_total{change="ejected"}[10m])) > 2',
+        "0m", "ticket",
         "{{ $labels.server }} of {{ $labels.upstream }} was ejected again and again.",
     ),
     Alert(

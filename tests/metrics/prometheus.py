@@ -60,16 +60,14 @@ async def scraping(target: str, token: str, rules: Path, folder: Path) -> AsyncG
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(rules=json.dumps(str(rules)), token=token, target=target))
     promtool("check", "config", config)
-    process = subprocess.Popen(
-        [
-            program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={address}", "--log.level=error",
-        ]
+    process = await asyncio.create_subprocess_exec(
+        program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}", "--log.level=error",
     )  # fmt: skip
     try:
         async with httpx.AsyncClient() as client:
             while True:
-                assert process.poll() is None, "prometheus ended"
+                assert process.returncode is None, "prometheus ended"
                 try:
                     if (await client.get(f"http://{address}/-/ready")).status_code == 200:
                         break
@@ -79,4 +77,4 @@ async def scraping(target: str, token: str, rules: Path, folder: Path) -> AsyncG
         yield Prometheus(f"http://{address}")
     finally:
         process.kill()
-        await asyncio.to_thread(process.wait)
+        await process.wait()
