@@ -25,11 +25,12 @@ LIMITS: dict[str, list[str]] = {
 #: other metrics
 METRICS: dict[str, list[str]] = {
     "starlette_exporter": [
-        "starlette-exporter==0.24.0", "starlette==1.10.0", "prometheus-client==0.26.0", *_COMMON, "redis==8.0.0",
+        "starlette-exporter==0.24.0", "starlette==1.10.0", "prometheus-client==0.26.0",
+        "redis==8.0.0", *_COMMON,
     ],
     "instrumentator": [
-        "prometheus-fastapi-instrumentator==8.1.0", "starlette==1.10.0", "prometheus-client==0.26.0", *_COMMON,
-        "redis==8.0.0",
+        "prometheus-fastapi-instrumentator==8.1.0", "starlette==1.10.0", "prometheus-client==0.26.0",
+        "redis==8.0.0", *_COMMON,
     ],
 }  # fmt: skip
 

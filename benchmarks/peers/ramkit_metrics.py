@@ -17,7 +17,7 @@ def add(app: Starlette) -> None:
 
 
 class Table:
-    """Leaves in the scope what Starlette leaves, and spares the matching, in whose time the rest would drown."""
+    """Leaves in the scope what Starlette does, without its matching, in whose time the rest would drown."""
 
     def __init__(self, number: int) -> None:
         self.routes = routed(number).routes

@@ -30,7 +30,8 @@ def template(scope: Scope, root: str) -> str:
     if type(path) is not str:
         return _unsaid(scope, root)
     # FastAPI, whose routers stay apart since 0.130: the route knows its path within its own router only
-    selected = (scope.get("fastapi") or {}).get("effective_route_context")
+    fastapi: dict[str, Any] | None = scope.get("fastapi")
+    selected: Any = fastapi.get("effective_route_context") if fastapi else None
     if selected is not None and getattr(selected, "original_route", None) is route:
         path = selected.path
     if hasattr(route, "routes"):  # a Mount: nothing further down said that it matched
