@@ -29,14 +29,17 @@ def template(scope: Scope, root: str) -> str:
     path: Any = getattr(route, "path", None)
     if type(path) is not str:
         return _unsaid(scope, root)
-    # FastAPI, whose routers stay apart since 0.130: the route knows its path within its own router only
+    inside: str = scope.get("root_path", "")
     fastapi: dict[str, Any] | None = scope.get("fastapi")
+    if path and inside == root and not fastapi:
+        return path
+    # FastAPI, whose routers stay apart since 0.130: the route knows its path within its own router only
     selected: Any = fastapi.get("effective_route_context") if fastapi else None
     if selected is not None and getattr(selected, "original_route", None) is route:
         path = selected.path
     if hasattr(route, "routes"):  # a Mount: nothing further down said that it matched
         return _within(scope, root, "/*")
-    return path if scope.get("root_path", "") == root else _within(scope, root, path)
+    return path if inside == root else _within(scope, root, path)
 
 
 def _unsaid(scope: Scope, root: str) -> str:

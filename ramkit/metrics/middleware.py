@@ -13,7 +13,7 @@ from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.metrics.catalogue import REQUESTS
 from ramkit.metrics.core import METHODS, OTHER, OVERFLOW, UNMATCHED, status_class, template, trace_id
-from ramkit.metrics.instruments import DURATIONS, STREAMS, counter, gauge, histogram
+from ramkit.metrics.instruments import DURATIONS, STREAMS, counter, gauge, histogram, increment
 
 __all__ = ["MetricsMiddleware"]
 
@@ -21,7 +21,8 @@ _LABELS = ("method", "route", "status")
 #: nobody was there to be answered, as nginx says it
 _CLIENT_LEFT = 499
 _PLAIN = (list, tuple)
-_NAME = len(b"content-type")
+_CONTENT_TYPE = b"content-type"
+_NAME = len(_CONTENT_TYPE)
 
 
 class MetricsMiddleware:
@@ -65,29 +66,22 @@ class MetricsMiddleware:
         self._sockets: dict[tuple[str, str], Any] = {}
         self._http = self._instruments.active.labels("http")
         self._websocket = self._instruments.active.labels("websocket")
+        self._opens, self._connects = increment(self._http), increment(self._websocket)
         self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http":
-            await self._serve(scope, receive, send)
-        elif kind == "websocket":
-            await self._converse(scope, receive, send)
-        else:
+        if kind != "http":
+            if kind == "websocket":
+                await self._converse(scope, receive, send)
+                return
             if kind == "lifespan":
                 self._begin()
             await self.app(scope, receive, send)
-
-    def _begin(self) -> None:
-        """A process that got the number of a dead one finds its gauges."""
-        if self._shared:
-            self._http.set(0)
-            self._websocket.set(0)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         exchange = _Exchange(receive, send)
         root: str = scope.get("root_path", "")
-        self._http.inc()
+        self._opens(1)
         started = self._now()
         try:
             await self.app(scope, exchange.receive, exchange.send)
@@ -99,8 +93,14 @@ class MetricsMiddleware:
             raise
         finally:
             took = self._now() - started
-            self._http.dec()
+            self._opens(-1)
             self._count(scope, root, exchange, took)
+
+    def _begin(self) -> None:
+        """A process that got the number of a dead one finds its gauges."""
+        if self._shared:
+            self._http.set(0)
+            self._websocket.set(0)
 
     def _count(self, scope: Scope, root: str, exchange: "_Exchange", took: float) -> None:
         method, status = scope["method"], exchange.status or 500
@@ -108,17 +108,17 @@ class MetricsMiddleware:
         series = self._series.get((method, route, status))
         if series is None:
             series = self._found(method, route, status)
-        series.requests.inc()
+        series.requests(1)
         if exchange.streams:
             series.stream(took)
         elif self._exemplars and (traced := _trace(scope)) is not None:
-            series.duration.observe(took, {"trace_id": traced})
+            series.duration(took, {"trace_id": traced})
         else:
-            series.duration.observe(took)
+            series.duration(took)
         if exchange.received:
-            series.received.inc(exchange.received)
+            series.received(exchange.received)
         if exchange.sent and method != "HEAD":  # of an answer to HEAD the server sends no body
-            series.sent.inc(exchange.sent)
+            series.sent(exchange.sent)
 
     def _template(self, scope: Scope, root: str) -> str:
         if self._route is not None:
@@ -153,12 +153,12 @@ class MetricsMiddleware:
             await send(message)
             accepted = accepted or message["type"] == "websocket.accept"
 
-        self._websocket.inc()
+        self._connects(1)
         started = self._now()
         try:
             await self.app(scope, receive, told)
         finally:
-            self._websocket.dec()
+            self._connects(-1)
             self._socket(self._template(scope, root), "accepted" if accepted else "refused").observe(
                 self._now() - started
             )
@@ -197,35 +197,28 @@ class _Series:
     def __init__(self, instruments: _Instruments, labels: tuple[str, ...]) -> None:
         self._instruments, self.labels = instruments, labels
         self._stream: Any = None
-        self.requests = instruments.requests.labels(*labels)
-        self.duration: Any = _Later(self, "duration", instruments.duration)
-        self.received: Any = _Later(self, "received", instruments.received)
-        self.sent: Any = _Later(self, "sent", instruments.sent)
+        self.requests = increment(instruments.requests.labels(*labels))
+        # what never happens makes no series: these stand in until they are first called
+        self.duration: Callable[..., None] = self._first_duration
+        self.received: Callable[[float], None] = self._first_received
+        self.sent: Callable[[float], None] = self._first_sent
 
     def stream(self, took: float) -> None:
         if self._stream is None:
             self._stream = self._instruments.streams.labels(*self.labels)
         self._stream.observe(took)
 
+    def _first_duration(self, took: float, exemplar: dict[str, str] | None = None) -> None:
+        self.duration = self._instruments.duration.labels(*self.labels).observe
+        self.duration(took, exemplar)
 
-class _Later:
-    """Stands for a child until it is used: what never happens makes no series."""
+    def _first_received(self, amount: float) -> None:
+        self.received = increment(self._instruments.received.labels(*self.labels))
+        self.received(amount)
 
-    __slots__ = ("_instrument", "_name", "_series")
-
-    def __init__(self, series: _Series, name: str, instrument: Any) -> None:
-        self._series, self._name, self._instrument = series, name, instrument
-
-    def _child(self) -> Any:
-        child = self._instrument.labels(*self._series.labels)
-        setattr(self._series, self._name, child)
-        return child
-
-    def inc(self, amount: float) -> None:
-        self._child().inc(amount)
-
-    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        self._child().observe(amount, exemplar)
+    def _first_sent(self, amount: float) -> None:
+        self.sent = increment(self._instruments.sent.labels(*self.labels))
+        self.sent(amount)
 
 
 class _Exchange:
@@ -271,7 +264,7 @@ def _streams(headers: Any) -> bool | None:
         if pair.__class__ not in _PLAIN:
             return None
         name, value = pair
-        if len(name) == _NAME and bytes(name).lower() == b"content-type":
+        if len(name) == _NAME and (name == _CONTENT_TYPE or bytes(name).lower() == _CONTENT_TYPE):
             return bytes(value).startswith(b"text/event-stream")
     return False
 
