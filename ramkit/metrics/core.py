@@ -33,7 +33,7 @@ def template(scope: Scope, root: str) -> str:
     fastapi: dict[str, Any] | None = scope.get("fastapi")
     if path and inside == root and not fastapi:
         return path
-    # FastAPI, whose routers stay apart since 0.130: the route knows its path within its own router only
+    # FastAPI, in versions whose routers stay apart: the route knows its path within its own router only
     selected: Any = fastapi.get("effective_route_context") if fastapi else None
     if selected is not None and getattr(selected, "original_route", None) is route:
         path = selected.path
