@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, db, gaps, gateway, limits, sessions
+from benchmarks import auth, cache, db, gaps, gateway, limits, metrics, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "db", "gaps"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "db", "gaps"]
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
         auth.run(quick=options.quick)
     if "limits" in rooms:
         limits.main(options.redis, quick=options.quick)
+    if "metrics" in rooms:
+        metrics.main(options.redis, quick=options.quick)
     if "sessions" in rooms:
         sessions.run(options.redis, quick=options.quick)
     if "db" in rooms:

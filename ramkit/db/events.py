@@ -14,7 +14,7 @@ _Kind = Literal["counter", "gauge", "histogram"]
 class PoolWait(Event):
     """A borrower had to wait for a connection. ``outcome``: lent, timeout or failed."""
 
-    metric: ClassVar[str] = "ramkit_db_pool_wait_seconds"
+    metric: ClassVar[str] = "db_pool_wait_seconds"
     kind: ClassVar[_Kind] = "histogram"
     labels: ClassVar[tuple[str, ...]] = ("database", "server", "outcome")
     value: ClassVar[str | None] = "seconds"
@@ -30,7 +30,7 @@ class PoolWait(Event):
 class SlowQuery(Event):
     """A statement took longer than ``slow_query`` seconds. ``query``: its text, without arguments."""
 
-    metric: ClassVar[str] = "ramkit_db_slow_query_seconds"
+    metric: ClassVar[str] = "db_slow_query_seconds"
     kind: ClassVar[_Kind] = "histogram"
     labels: ClassVar[tuple[str, ...]] = ("database", "server")
     value: ClassVar[str | None] = "seconds"
@@ -46,11 +46,11 @@ class SlowQuery(Event):
 class ReplicaLag(Event):
     """How far a replica was behind when its monitor last looked."""
 
-    metric: ClassVar[str] = "ramkit_db_replica_lag_seconds"
+    metric: ClassVar[str] = "db_replica_lag_bytes"
     kind: ClassVar[_Kind] = "gauge"
     labels: ClassVar[tuple[str, ...]] = ("database", "server")
-    value: ClassVar[str | None] = "seconds"
-    help: ClassVar[str] = "How far a replica is behind; 0 when it has all that is known."
+    value: ClassVar[str | None] = "size"
+    help: ClassVar[str] = "Bytes of the log by which a replica is behind; 0 when it has all that is known."
 
     database: str
     server: str
@@ -62,7 +62,7 @@ class ReplicaLag(Event):
 class ServerEjected(Event):
     """A server is asked nothing until its monitor hears of it again. ``reason``: lost or slow."""
 
-    metric: ClassVar[str] = "ramkit_db_ejections_total"
+    metric: ClassVar[str] = "db_ejections_total"
     kind: ClassVar[_Kind] = "counter"
     labels: ClassVar[tuple[str, ...]] = ("database", "server", "reason")
     help: ClassVar[str] = "Times that a server was taken out because it failed or was slow."
@@ -76,7 +76,7 @@ class ServerEjected(Event):
 class Failover(Event):
     """Writes go to another server than before."""
 
-    metric: ClassVar[str] = "ramkit_db_failovers_total"
+    metric: ClassVar[str] = "db_failovers_total"
     kind: ClassVar[_Kind] = "counter"
     labels: ClassVar[tuple[str, ...]] = ("database", "server")
     help: ClassVar[str] = "Times that another server became the primary."
