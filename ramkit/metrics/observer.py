@@ -11,18 +11,15 @@ from ramkit.kernel.observers import Event
 from ramkit.metrics.core import OVERFLOW
 from ramkit.metrics.instruments import counter, gauge, histogram
 
-__all__ = ["BUCKETS", "MetricsObserver"]
-
-#: seconds: helpers answer sooner than requests
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+__all__ = ["MetricsObserver"]
 
 
 class MetricsObserver:
     """An observer for every room: ``Cache(…, observers=[observer])``. One is enough for all of them.
 
-    ``registry``: prometheus-client's own by default. ``buckets``: of histograms, by metric; the others get
-    ``BUCKETS``, in seconds. ``max_label_sets``: of each metric; what comes after them has ``overflow`` for
-    each of its labels. Of a gauge in several processes the highest value counts.
+    ``registry``: prometheus-client's own by default. ``buckets``: of histograms, by metric, instead of those
+    of the event. ``max_label_sets``: of each metric; what comes after them has ``overflow`` for each of its
+    labels. Of a gauge in several processes the highest value counts, or the sum, as the event has it.
     """
 
     def __init__(
@@ -51,9 +48,9 @@ class MetricsObserver:
         if event.kind == "counter":
             instrument, does = counter(*about), "inc"
         elif event.kind == "gauge":
-            instrument, does = gauge(*about, "livemax"), "set"
+            instrument, does = gauge(*about, f"live{event.across}"), "set"
         else:
-            instrument, does = histogram(*about, self._buckets.get(event.metric, BUCKETS)), "observe"
+            instrument, does = histogram(*about, self._buckets.get(event.metric, event.buckets)), "observe"
         return _Teller(instrument, event, does, self._most)
 
 

@@ -74,7 +74,7 @@ ALERTS = (
         "5m", "ticket", "There are more label sets of requests than max_label_sets: later ones share one.",
     ),
     Alert(
-        "RedisOutage", "ramkit_redis_outages_total", _rose("ramkit_redis_outages_total", "node", "5m"),
+        "RedisOutage", "redis_outages_total", _rose("redis_outages_total", "node", "5m"),
         "0m", "page",
         "Redis at {{ $labels.node }} was found unavailable.",
     ),

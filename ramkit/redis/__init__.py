@@ -8,7 +8,7 @@ await redis.execute("SET", b"page", b"…", "EX", 60)
 from ramkit.kernel.log import Fold
 from ramkit.redis.client import Redis
 from ramkit.redis.errors import RedisRefused, RedisUnavailable
-from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.events import RedisBatch, RedisOutage, RedisRoundTrip
 from ramkit.redis.eviction import refuse_eviction
 from ramkit.redis.leases import Lease, Leases
 from ramkit.redis.log import Log
@@ -23,6 +23,7 @@ __all__ = [
     "RedisBatch",
     "RedisOutage",
     "RedisRefused",
+    "RedisRoundTrip",
     "RedisUnavailable",
     "Script",
     "refuse_eviction",

@@ -31,7 +31,7 @@ from ramkit.redis.driver import (
     wrapped,
 )
 from ramkit.redis.errors import RedisUnavailable
-from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.events import RedisBatch, RedisOutage, RedisRoundTrip
 from ramkit.redis.lane import Lane
 from ramkit.redis.wire import Wire
 
@@ -253,7 +253,8 @@ class Endpoint:
         size, lane.batch = len(lane.batch), []
         self._queue[:0], self._repeat = self._repeat, []
         if self._settings.observers:
-            notify(self._settings.observers, RedisBatch(size, self._replied - lane.began))
+            notify(self._settings.observers, RedisBatch(size))
+            notify(self._settings.observers, RedisRoundTrip(self._replied - lane.began))
         if self._queue:
             self._work(lane)
         else:

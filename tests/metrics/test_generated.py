@@ -13,7 +13,7 @@ from ramkit.cache.events import CacheLookup
 from ramkit.cli import main
 from ramkit.metrics import MetricsMiddleware, MetricsObserver, catalogue
 from ramkit.metrics.rules import ALERTS, RECORDS, rules
-from ramkit.redis.events import RedisBatch
+from ramkit.redis.events import RedisRoundTrip
 from ramkit.testing.client import drive, http_scope
 from tests.metrics.prometheus import promtool
 
@@ -72,7 +72,7 @@ async def test_promtool_has_nothing_against_the_exposition() -> None:
     await drive(counted, http_scope("POST"), [{"type": "http.request", "body": b"x"}])
     tell = MetricsObserver(registry=registry)
     tell(CacheLookup("default", "hit"))
-    tell(RedisBatch(size=1, seconds=0.001))
+    tell(RedisRoundTrip(0.001))
     said = promtool("check", "metrics", given=generate_latest(registry))
     assert said == ""
 

@@ -10,7 +10,7 @@ from ramkit.cache.events import CacheLookup
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.observers import Event
 from ramkit.metrics import MetricsObserver
-from ramkit.redis.events import RedisBatch
+from ramkit.redis.events import RedisRoundTrip
 from tests.metrics.reading import samples
 
 
@@ -28,15 +28,15 @@ class Level(Event):
 
 def test_each_kind():
     registry = CollectorRegistry()
-    tell = MetricsObserver(registry=registry, buckets={"ramkit_redis_batch_seconds": [0.001, 0.1]})
+    tell = MetricsObserver(registry=registry, buckets={"redis_round_trip_seconds": [0.001, 0.1]})
     for result in ("hit", "hit", "miss"):
         tell(CacheLookup("default", result))
     tell(Level("here", 5))
     tell(Level("here", 3))
-    tell(RedisBatch(size=4, seconds=0.05))
+    tell(RedisRoundTrip(0.05))
     assert samples(registry, "cache_lookups_total") == {("default", "hit"): 2, ("default", "miss"): 1}
     assert samples(registry, "level_bytes") == {("here",): 3}
-    assert samples(registry, "ramkit_redis_batch_seconds_bucket") == {
+    assert samples(registry, "redis_round_trip_seconds_bucket") == {
         ("0.001",): 0,
         ("0.1",): 1,
         ("+Inf",): 1,
