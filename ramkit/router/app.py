@@ -12,7 +12,7 @@ from starlette.routing import Router as Lifespan
 from ramkit.kernel.asgi import ASGIApp, Receive, Scope, Send
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.replies import problem
-from ramkit.router.chain import ErrorHandler, Handler, Middleware, Wrapped, answer, compose
+from ramkit.router.chain import ErrorHandler, Handler, Middleware, Wrapped, compose, settle
 from ramkit.router.context import Context
 from ramkit.router.core.openapi import Operation, document
 from ramkit.router.core.pattern import Pattern, parse
@@ -138,7 +138,7 @@ class RamAPI(Router):
             run = self._otherwise(ctx, method, path, raw, prefix)
         else:
             route, values, rest = found
-            params = dict(zip(route.names, values, strict=True)) if values else {}
+            params: dict[str, Any] = dict(zip(route.names, values)) if values else {}  # noqa: B905 - as many as there are names; strict takes longer than all
             scope["path_params"] = {**scope["path_params"], **params} if scope.get("path_params") else params
             scope["ramkit.route"] = prefix + route.template if prefix else route.template
             ctx = Context(scope, receive, send, params, self._max_body)
@@ -146,14 +146,21 @@ class RamAPI(Router):
             if rest is not None:
                 _descend(scope, root or "", path, rest)
         try:
-            await answer(ctx, run, self._on_error)
+            await run(ctx)
+            await (ctx.finish() if method is not None else ctx.finish_socket())
+        except Exception as error:
+            await self._settle(ctx, error, receive, send)
+        finally:
+            if ctx.opened is not None:
+                await ctx.opened.close()
+
+    async def _settle(self, ctx: Context, error: Exception, receive: Receive, send: Send) -> None:
+        try:
+            await settle(ctx, error, self._on_error)
         except Exception:
             if ctx.silent:
                 await problem(500)(ctx.scope, receive, send)
             raise
-        finally:
-            if ctx.opened is not None:
-                await ctx.opened.close()
 
     def _otherwise(
         self, ctx: Context, method: str | None, path: str, raw: bytes | None, prefix: str

@@ -14,7 +14,7 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.router.context import Context
 from ramkit.router.rendering import rendered
 
-__all__ = ["ErrorHandler", "Handler", "Middleware", "Next", "Wrapped", "answer", "compose", "is_middleware"]
+__all__ = ["ErrorHandler", "Handler", "Middleware", "Next", "Wrapped", "compose", "finish", "is_middleware", "settle"]
 
 Handler: TypeAlias = Callable[[Context], Awaitable[None]]
 Next: TypeAlias = Callable[[], Awaitable[None]]
@@ -58,20 +58,26 @@ def is_middleware(function: Any) -> bool:
     return len(needed) == 2  # noqa: PLR2004 - ctx and next
 
 
-async def answer(ctx: Context, run: Handler, on_error: ErrorHandler | None) -> None:
-    """Run, and send the reply, or what an error is answered with. Other exceptions come out."""
+async def answer(ctx: Context, run: Handler) -> None:
+    """Run, and send the reply, or what an ``HTTPException`` is answered with. Other exceptions come out."""
     try:
         await run(ctx)
-        await ctx.finish()
-    except (ClientDisconnect, WebSocketDisconnect):
-        pass  # nobody is left to answer
+        await finish(ctx)
     except Exception as error:
-        if ctx.began:
-            raise
-        await _failed(ctx, error, on_error)
+        await settle(ctx, error, None)
 
 
-async def _failed(ctx: Context, error: Exception, on_error: ErrorHandler | None) -> None:
+async def finish(ctx: Context) -> None:
+    """Send the reply."""
+    await (ctx.finish_socket() if ctx.scope["type"] == "websocket" else ctx.finish())
+
+
+async def settle(ctx: Context, error: Exception, on_error: ErrorHandler | None) -> None:
+    """Answer an error; one that nothing answers, or that comes too late, is raised on."""
+    if isinstance(error, ClientDisconnect | WebSocketDisconnect):
+        return  # nobody is left to answer
+    if ctx.began:
+        raise error
     ctx.reset()
     if on_error is not None:
         try:
@@ -80,13 +86,13 @@ async def _failed(ctx: Context, error: Exception, on_error: ErrorHandler | None)
             ctx.reset()
             error = another
         if ctx.replied:
-            await ctx.finish()
+            await finish(ctx)
             return
     if not isinstance(error, HTTPException):
         raise error
     reply = rendered(error)
     ctx.adopt(reply.status, reply.headers, reply.body)
-    await ctx.finish()
+    await finish(ctx)
 
 
 class Wrapped:
@@ -107,7 +113,7 @@ class Wrapped:
 
         async def inside(scope: Scope, receive: Receive, send: Send) -> None:
             ctx.enter(scope, receive, send)
-            await answer(ctx, _then(next), None)
+            await answer(ctx, _then(next))
 
         ctx.scope[_INSIDE] = inside
         try:

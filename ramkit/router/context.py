@@ -19,6 +19,7 @@ __all__ = ["Context", "Valid"]
 
 _MISSING: Any = object()
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _JSON = b"application/json"
 
 #: of a form; each part beyond them is a 400
@@ -184,7 +185,10 @@ class Context(Replying):
         """
         if value is _MISSING:
             return self._read_json()
-        self._reply_json(value)
+        if self.began:
+            self._unsent()
+        self._body, self._type = _encode(value), _JSON
+        self._content = self._length = None
         return None
 
     @property
@@ -193,15 +197,11 @@ class Context(Replying):
         socket = self._websocket
         return not self.began and (socket is None or socket.application_state is WebSocketState.CONNECTING)
 
-    async def finish(self) -> None:
-        if self.scope["type"] != "websocket":
-            await super().finish()
-        elif not self.began:
-            self.began = True
-            await self._finish_socket()
-
-    async def _finish_socket(self) -> None:
-        """A reply refuses a handshake; what was accepted and is still open is closed."""
+    async def finish_socket(self) -> None:
+        """A reply refuses a WebSocket's handshake; what was accepted and is still open is closed."""
+        if self.began:
+            return
+        self.began = True
         state = self.websocket.application_state
         failed = self._status >= 400  # noqa: PLR2004 - the class of errors
         if state is WebSocketState.CONNECTING:

@@ -5,7 +5,6 @@ from os import PathLike
 from typing import Any, Protocol, Self
 from urllib.parse import quote
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -16,9 +15,6 @@ from ramkit.router.streaming import Piece, events, pump
 
 __all__ = ["Replying"]
 
-_encode = msgspec.json.Encoder().encode
-
-_JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"
 #: how a message is framed is not for handlers to say (RFC 9112 §6)
@@ -110,9 +106,6 @@ class Replying:
         answered. One that is not there, or leads out of the root, also by a symbolic link, is a 404."""
         self._lasting(_File(str(path), root), None)
 
-    def _reply_json(self, value: Any) -> None:
-        self._reply(_encode(value), _JSON)
-
     def _reply(self, body: bytes, kind: bytes | None) -> None:
         if self.began:
             self._unsent()
@@ -149,7 +142,7 @@ class Replying:
         self._length = dict(headers).get(b"content-length") if not body else None
 
     async def finish(self) -> None:
-        """Send the reply. Raises ``RuntimeError`` if there is none."""
+        """Send the reply to an HTTP request. Raises ``RuntimeError`` if there is none."""
         if self.began:
             return
         if self._content is not None:
@@ -170,13 +163,11 @@ class Replying:
             headers.append((b"content-length", self._length or b"%d" % len(body)))
         if self.scope["method"] == "HEAD" or status == 304:
             body = b""
-        await self.start(status, _over(headers, self._headers) if self._headers else headers)
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def start(self, status: int, headers: RawHeaders) -> None:
-        """The response's head."""
+        if self._headers:
+            headers = _over(headers, self._headers)
         self.began = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _over(headers: RawHeaders, said: RawHeaders | None) -> RawHeaders:
@@ -192,7 +183,8 @@ class _Stream:
         self._pieces, self._heartbeat = pieces, heartbeat
 
     async def send(self, reply: Replying, status: int, headers: RawHeaders) -> None:
-        await reply.start(status or 200, headers)
+        reply.began = True
+        await reply.send({"type": "http.response.start", "status": status or 200, "headers": headers})
         complete = reply.scope["method"] == "HEAD" or await pump(
             self._pieces, reply.receive, reply.send, heartbeat=self._heartbeat
         )

@@ -35,12 +35,12 @@ def _uuid(text: str) -> UUID | None:
 
 
 #: By name: what makes a value of a segment, or None of one that does not fit. In the order in which they
-#: are tried where several stand at one place: the narrower before the wider, ``str`` last.
-CONVERTERS: dict[str, Callable[[str], Any]] = {
+#: are tried where several stand at one place: the narrower before the wider, ``str``, which fits all, last.
+CONVERTERS: dict[str, Callable[[str], Any] | None] = {
     "int": _integer,
     "float": _number,
     "uuid": _uuid,
-    "str": lambda text: text or None,
+    "str": None,
 }
 
 

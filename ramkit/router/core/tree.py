@@ -8,7 +8,7 @@ route has: what a hostile path costs is bounded by the routes, not by the path.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from ramkit.kernel.errors import ConfigurationError
@@ -25,12 +25,8 @@ _RANK = {name: rank for rank, name in enumerate(CONVERTERS)}
 _Leaf = dict[str | None, T]
 
 
-class Found(NamedTuple, Generic[T]):
-    """``values``: of the parameters, in order. ``rest``: of the path below a mount, ``""`` or from ``/``."""
-
-    route: T
-    values: list[Any]
-    rest: str | None = None
+#: The route, the values of its parameters in order, and of a mount what is below: "", or from "/" on.
+Found: TypeAlias = tuple[T, list[Any], str | None]
 
 
 class _Node(Generic[T]):
@@ -39,7 +35,7 @@ class _Node(Generic[T]):
     def __init__(self) -> None:
         self.static: dict[str, _Node[T]] = {}
         #: with their converter's name and function, in the order in which they are tried
-        self.parameters: list[tuple[str, Callable[[str], Any], _Node[T]]] = []
+        self.parameters: list[tuple[str, Callable[[str], Any] | None, _Node[T]]] = []
         self.leaf: _Leaf[T] = {}
         self.tail: _Leaf[T] = {}
         self.mount: T | None = None
@@ -97,9 +93,28 @@ class Tree(Generic[T]):
         if raw is None or b"%2" not in raw:
             leaf = self._exact.get(path)
             if leaf is not None and (route := leaf.get(method)) is not None:
-                return Found(route, [])
+                return route, [], None
         parts = segments_of(path, raw, self._depth)
-        return _Search(method, parts).walk(self._root, 1, [])
+        return self._straight(method, parts) or _Search[T](method, parts).walk(self._root, 1, [])
+
+    def _straight(self, method: str | None, parts: list[str]) -> Found[T] | None:
+        """The first choice at each node, which is where most paths lead; None if it leads nowhere."""
+        node, values = self._root, list[Any]()
+        for part in parts[1:]:
+            child = node.static.get(part)
+            if child is None:
+                if not part:
+                    return None
+                for _, convert, child in node.parameters:  # noqa: B007 - the first that fits is gone on with
+                    value = part if convert is None else convert(part)
+                    if value is not None:
+                        values.append(value)
+                        break
+                else:
+                    return None
+            node = child
+        route = node.leaf.get(method)
+        return None if route is None else (route, values, None)
 
     def allowed(self, path: str, raw: bytes | None = None) -> dict[str, T]:
         """The methods that are routed for this path, each with its route."""
@@ -131,24 +146,24 @@ class _Search(Generic[T]):
         """``values``: of the parameters so far; left as it was where nothing is found."""
         if index == len(self.parts):
             if node.leaf and (route := self._of(node.leaf)) is not None:
-                return Found(route, values)
-            return None if node.mount is None else Found(node.mount, values, "")
+                return route, values, None
+            return None if node.mount is None else (node.mount, values, "")
         part = self.parts[index]
         child = node.static.get(part)
         if child is not None and (found := self.walk(child, index + 1, values)) is not None:
             return found
         for _, convert, child in node.parameters:
-            value = convert(part)
-            if value is not None:
+            value = part if convert is None else convert(part)
+            if part and value is not None:
                 values.append(value)
                 if (found := self.walk(child, index + 1, values)) is not None:
                     return found
                 values.pop()
         if node.mount is not None:
-            return Found(node.mount, values, "/" + "/".join(self.parts[index:]))
+            return node.mount, values, "/" + "/".join(self.parts[index:])
         if node.tail and (route := self._of(node.tail)) is not None:
             values.append("/".join(self.parts[index:]))
-            return Found(route, values)
+            return route, values, None
         return None
 
     def _of(self, leaf: _Leaf[T]) -> T | None:
