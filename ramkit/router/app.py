@@ -94,7 +94,9 @@ class RamAPI(Router):
         self._app = Guard(middleware(inner, *arguments, **options))
 
     def belong(self, above: Router, prefix: str) -> None:
-        raise ConfigurationError("router", f"a RamAPI has settings of its own: mount({prefix!r}, app), or a Router")
+        raise ConfigurationError(
+            "router", f"a RamAPI has settings of its own: mount({prefix!r}, app), or a Router"
+        )
 
     def use(self, *parts: Any) -> None:
         super().use(*parts)
@@ -113,7 +115,9 @@ class RamAPI(Router):
 
     def _remember(self, middleware: tuple[Middleware, ...]) -> None:
         self._wrapped += [
-            each for each in dict.fromkeys(middleware) if isinstance(each, Wrapped) and each not in self._wrapped
+            each
+            for each in dict.fromkeys(middleware)
+            if isinstance(each, Wrapped) and each not in self._wrapped
         ]
 
     # -- serving -----------------------------------------------------------------------------------
@@ -193,7 +197,9 @@ class RamAPI(Router):
     def openapi(self) -> dict[str, Any]:
         """The description of the routes, OpenAPI 3.1."""
         operations = [
-            Operation(each.named.method, each.pattern, each.named.handler, (*each.named.outer, *each.named.own))
+            Operation(
+                each.named.method, each.pattern, each.named.handler, (*each.named.outer, *each.named.own)
+            )
             for each in self._routes
             if each.named.method not in (None, ANY) and each.named.handler != self._described
         ]

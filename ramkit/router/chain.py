@@ -14,7 +14,17 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.router.context import Context
 from ramkit.router.rendering import rendered
 
-__all__ = ["ErrorHandler", "Handler", "Middleware", "Next", "Wrapped", "compose", "finish", "is_middleware", "settle"]
+__all__ = [
+    "ErrorHandler",
+    "Handler",
+    "Middleware",
+    "Next",
+    "Wrapped",
+    "compose",
+    "finish",
+    "is_middleware",
+    "settle",
+]
 
 Handler: TypeAlias = Callable[[Context], Awaitable[None]]
 Next: TypeAlias = Callable[[], Awaitable[None]]
@@ -47,7 +57,9 @@ def is_middleware(function: Any) -> bool:
     if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose call is a coroutine will do
     ):
-        raise ConfigurationError("handler", f"{name} is no async function; a plain one would block the others")
+        raise ConfigurationError(
+            "handler", f"{name} is no async function; a plain one would block the others"
+        )
     needed = [
         each
         for each in inspect.signature(function).parameters.values()
@@ -55,7 +67,7 @@ def is_middleware(function: Any) -> bool:
     ]
     if len(needed) not in (1, 2):
         raise ConfigurationError("handler", f"{name} takes neither (ctx) nor (ctx, next)")
-    return len(needed) == 2  # noqa: PLR2004 - ctx and next
+    return len(needed) == 2
 
 
 async def answer(ctx: Context, run: Handler) -> None:
@@ -162,7 +174,11 @@ class _Held:
             if start is not None:
                 if message["type"] == "http.response.body" and not message.get("more_body", False):
                     headers: RawHeaders = raw_headers(start)
-                    self.status, self.headers, self.body = start["status"], headers, bytes(message.get("body", b""))
+                    self.status, self.headers, self.body = (
+                        start["status"],
+                        headers,
+                        bytes(message.get("body", b"")),
+                    )
                     return
                 self.passed = True
                 await self._send(start)

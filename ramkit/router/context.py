@@ -39,7 +39,17 @@ class Valid:
 class Context(Replying):
     """One request and its reply. Middlewares and the handler share it."""
 
-    __slots__ = ("_read", "_request", "_valid", "_websocket", "max_body", "opened", "params", "receive", "scope")
+    __slots__ = (
+        "_read",
+        "_request",
+        "_valid",
+        "_websocket",
+        "max_body",
+        "opened",
+        "params",
+        "receive",
+        "scope",
+    )
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, params: dict[str, Any], max_body: int
@@ -203,7 +213,7 @@ class Context(Replying):
             return
         self.began = True
         state = self.websocket.application_state
-        failed = self._status >= 400  # noqa: PLR2004 - the class of errors
+        failed = self._status >= 400
         if state is WebSocketState.CONNECTING:
             pairs = [] if self._type is None else [(b"content-type", self._type)]
             refusal = Reply(self._status or 403, [*pairs, *(self._headers or ())], self._body or b"")

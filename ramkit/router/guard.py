@@ -5,7 +5,9 @@ from ramkit.kernel.replies import problem
 
 __all__ = ["Guard"]
 
-_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start"})
+_STARTS = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start"}
+)
 
 
 class Guard:

@@ -33,11 +33,15 @@ class CORS:
             if isinstance(getattr(self, name), str):
                 raise ConfigurationError(name, "is one string: give a list of them")
         for origin in self.origins:
-            named = isinstance(cast(object, origin), str) and origin.count("/") == 2 and "://" in origin  # noqa: PLR2004 - those of ://
+            named = isinstance(cast(object, origin), str) and origin.count("/") == 2 and "://" in origin
             if origin != "*" and not named:
-                raise ConfigurationError("origins", f"{origin!r} is no origin: scheme://host, without a slash at its end")
+                raise ConfigurationError(
+                    "origins", f"{origin!r} is no origin: scheme://host, without a slash at its end"
+                )
         if self.credentials and "*" in (*self.origins, *self.headers, *self.methods):
-            raise ConfigurationError("credentials", "are not for everybody: name origins, headers and methods")
+            raise ConfigurationError(
+                "credentials", "are not for everybody: name origins, headers and methods"
+            )
 
     def options(self) -> dict[str, Any]:
         """For Starlette's CORSMiddleware."""

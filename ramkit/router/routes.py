@@ -108,12 +108,16 @@ class Router:
         if parts and isinstance(parts[0], str):
             prefix, *routers = parts
             if len(routers) != 1 or not isinstance(routers[0], Router):
-                raise ConfigurationError("router", "use(prefix, router) takes one Router; middlewares take a group")
+                raise ConfigurationError(
+                    "router", "use(prefix, router) takes one Router; middlewares take a group"
+                )
             routers[0].belong(self, prefix)
             self._closed_by = self._closed_by or f"the router at {prefix!r}"
             return
         if self._closed_by:
-            raise ConfigurationError("middleware", f"comes before the routes, but {self._closed_by} is there already")
+            raise ConfigurationError(
+                "middleware", f"comes before the routes, but {self._closed_by} is there already"
+            )
         for each in parts:
             if isinstance(each, Router) or not is_middleware(each):
                 raise ConfigurationError("middleware", f"{each!r} does not take (ctx, next)")

@@ -30,7 +30,9 @@ def logger(**options: Any) -> Wrapped:
     return Wrapped(importlib.import_module("ramkit.logs").AccessLogMiddleware, **options)
 
 
-def rate_limit(rate: str, *, name: str = "requests", burst: int | None = None, key: Any = None, **options: Any) -> Wrapped:
+def rate_limit(
+    rate: str, *, name: str = "requests", burst: int | None = None, key: Any = None, **options: Any
+) -> Wrapped:
     """``ramkit.limits.RateLimitMiddleware`` with one policy: ``rate_limit("100/s", burst=200)``.
 
     ``options``: the middleware's, such as ``store``. Limits of one name in one store share their counts.

@@ -20,7 +20,9 @@ _LISTS = (list, set, frozenset, tuple)
 class Validate:
     """A middleware; see ``validate``."""
 
-    def __init__(self, body: Any, query: type[msgspec.Struct] | None, params: type[msgspec.Struct] | None) -> None:
+    def __init__(
+        self, body: Any, query: type[msgspec.Struct] | None, params: type[msgspec.Struct] | None
+    ) -> None:
         for name, struct in (("query", query), ("params", params)):
             if struct is not None and not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
                 raise ConfigurationError(name, f"{struct!r} is no msgspec.Struct")

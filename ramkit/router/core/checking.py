@@ -57,7 +57,7 @@ class _Check:
         if isinstance(value, dict):
             if isinstance(origin, type) and issubclass(origin, msgspec.Struct):
                 self._struct(value, wanted, pointer, depth)
-            elif origin is dict and len(arguments) == 2:  # noqa: PLR2004 - of keys and of values
+            elif origin is dict and len(arguments) == 2:
                 for name, each in value.items():
                     self.look(each, arguments[1], f"{pointer}/{_escaped(name)}", depth)
         elif isinstance(value, list) and origin in _LISTS and arguments:

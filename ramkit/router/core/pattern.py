@@ -124,7 +124,9 @@ def _segment(template: str, text: str) -> str | Parameter:
     if converter == "path":
         raise ConfigurationError("path", f"{template!r}: {text!r} is not at the end")
     if (converter or "str") not in CONVERTERS:
-        raise ConfigurationError("path", f"{template!r}: {converter!r} is none of {', '.join(CONVERTERS)}, path")
+        raise ConfigurationError(
+            "path", f"{template!r}: {converter!r} is none of {', '.join(CONVERTERS)}, path"
+        )
     return Parameter(_name(template, name), converter or "str")
 
 
