@@ -42,13 +42,17 @@ async def test_every_fault_is_told_with_its_path():
     async with ASGIClient(ASGILint(app)) as http:
         good = await http.post("/?limit=3&tag=a&tag=b", json={"items": []})
         assert good.json() == [{"limit": 3, "tag": ["a", "b"]}, 0]
-        bad = await http.post("/?limit=x", json={"items": [{"name": 1}, {"name": "a", "count": 1}], "more": 1})
+        bad = await http.post(
+            "/?limit=x", json={"items": [{"name": 1}, {"name": "a", "count": 1}], "more": 1}
+        )
         found = [(each["in"], each["pointer"]) for each in bad.json()["errors"]]
         assert bad.status_code == 422
         assert found == [
             ("query", "#/limit"), ("body", "#/items/0/name"), ("body", "#/items/0/count"), ("body", "#/more")
         ]  # fmt: skip
-        assert (await http.post("/", content=b"{", headers={"content-type": "application/json"})).status_code == 400
+        assert (
+            await http.post("/", content=b"{", headers={"content-type": "application/json"})
+        ).status_code == 400
         assert (await http.post("/", content=b"{}")).status_code == 415
         document = (await http.get("/openapi.json")).json()
     validate_openapi(document)
