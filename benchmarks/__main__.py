@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, db, gaps, gateway, limits, metrics, sessions
+from benchmarks import auth, cache, db, gaps, gateway, limits, metrics, router, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "db", "gaps"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "db", "router", "gaps"]
 
 
 def main() -> None:
@@ -31,6 +31,8 @@ def main() -> None:
         sessions.run(options.redis, quick=options.quick)
     if "db" in rooms:
         db.run(quick=options.quick)
+    if "router" in rooms:
+        router.run(quick=options.quick)
     if "gaps" in rooms:
         gaps.run(quick=options.quick)
 
