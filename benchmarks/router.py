@@ -1,4 +1,4 @@
-"""RamAPI's route and JSON reply beside Starlette's and FastAPI's, in one process: no server, no middleware."""
+"""RamAPI's route and JSON reply beside Starlette's and FastAPI's, in one process without a server."""
 
 import asyncio
 import gc
