@@ -14,9 +14,10 @@ import uvicorn
 
 from ramkit.auth.passwords import PasswordService
 from ramkit.testing.client import ASGIClient
+from ramkit.testing.servers.postgres import fetch
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
-FRAMEWORKS = ["fastapi"]
+FRAMEWORKS = ["fastapi", "ramapi"]
 HOST = {"host": "shop.example"}
 PASSWORD = "correct horse battery"
 
@@ -123,3 +124,18 @@ async def test_users_and_orders_behind_the_gateway(framework, redis_url):
             ordered = await client.post("/orders?of=7")
             assert (ordered.status_code, ordered.json()) == (201, {"order": 1, "of": 7})
             assert (await client.get("/others")).status_code == 404
+
+
+async def test_reads_on_a_replica_and_writes_on_the_primary(
+    framework, redis_url, postgres_dsn, postgres_replica
+):
+    fetch(postgres_dsn, "CREATE TABLE notes (text text PRIMARY KEY)")
+    postgres_replica.caught_up()
+    module = example("replicas", framework)
+    app = module.create_app(postgres_dsn, [postgres_replica.dsn], redis_url, "s" * 32)
+    async with ASGIClient(app, base_url="https://shop.example") as writer:
+        assert (await writer.get("/notes")).json() == []
+        postgres_replica.pause()
+        assert (await writer.post("/notes?text=first")).status_code == 201
+        assert (await writer.get("/notes")).json() == ["first"], "not from the replica, which lacks it"
+        postgres_replica.resume()
