@@ -1,0 +1,3 @@
+"""Postgres: pages over a query."""
+
+__all__: list[str] = []
