@@ -31,14 +31,14 @@ async def test_walking_forward_and_back_gives_each_row_once(postgres_dsn: str, s
             cursor = page.next
             if cursor is None:
                 break
-        assert sum(pages, []) == wanted
+        assert list(itertools.chain(*pages)) == wanted
         back = [pages[-1]]
         while page.previous is not None:
             page = await cursor_page(
                 db, "TABLE t", order=order, secrets=SECRET, cursor=page.previous, limit=7
             )
             back.insert(0, [row["id"] for row in page.rows])
-        assert sum(back, []) == wanted
+        assert list(itertools.chain(*back)) == wanted
     finally:
         await db.close()
 
