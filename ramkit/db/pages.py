@@ -1,13 +1,13 @@
 """Pages of a query, by number or by keyset, from anything with ``fetch`` and ``fetchval``."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.exceptions import HTTPException
 
-from ramkit.db.core.pages import BadPage, Column, Cursors, keyset, number
+from ramkit.db.core.pages import BadPage, Cursors, keyset, number
+from ramkit.kernel.errors import RamkitError
 
 __all__ = ["CursorPage", "InvalidPage", "Page", "Queries", "cursor_page", "paginate"]
 
@@ -20,11 +20,11 @@ class Queries(Protocol):
     async def fetchval(self, query: str, *args: Any) -> Any: ...
 
 
-class InvalidPage(HTTPException):
+class InvalidPage(RamkitError, HTTPException):
     """The client asked for what is no page: 400."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(400, detail)
+        HTTPException.__init__(self, 400, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +67,31 @@ async def cursor_page(
     db: Queries,
     query: str,
     *args: Any,
-    order: Sequence[Column],
-    secrets: Sequence[bytes],
+    cursors: Cursors,
     cursor: str | None = None,
     limit: str | int = 10,
     filters: Sequence[str] = (),
 ) -> CursorPage:
-    """One keyset page. The query must give the columns of ``order``, the last one unique and not null.
+    """One keyset page of a query that gives the columns of the cursors' order.
 
+    ``filters``: what else makes the list, such as its owner; a cursor of other filters is refused.
     Raises ``InvalidPage`` for a limit or cursor that is none of this list's.
     """
-    cursors = Cursors(secrets, order, json.dumps(list(filters)))
     try:
         size = number("limit", [str(limit)], default=10, highest=100)
-        after, back = cursors.read(cursor) if cursor is not None else (None, False)
+        after, back = cursors.read(cursor, filters=filters) if cursor is not None else (None, False)
     except BadPage as error:
         raise InvalidPage(str(error)) from None
-    way = [column.reversed for column in order] if back else order
+    way = [column.reversed for column in cursors.order] if back else cursors.order
     found = await db.fetch(*_flat(keyset(query, args, way, after, limit=size + 1)))
     rows, more = list(found[:size]), len(found) > size
     if back:
         rows.reverse()
     if not rows:
         return CursorPage(rows, None, None)
-    first, last = ([row[column.name] for column in order] for row in (rows[0], rows[-1]))
-    following = cursors.make(last) if back or more else None
-    preceding = cursors.make(first, back=True) if (more if back else after is not None) else None
+    following = cursors.make(rows[-1], filters=filters) if back or more else None
+    before = more if back else after is not None
+    preceding = cursors.make(rows[0], back=True, filters=filters) if before else None
     return CursorPage(rows, following, preceding)
 
 

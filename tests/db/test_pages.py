@@ -4,19 +4,20 @@ import random
 import asyncpg
 import pytest
 
-from ramkit.db.core.pages import Column
+from ramkit.db.core.pages import Column, Cursors
 from ramkit.db.pages import InvalidPage, cursor_page, paginate
 
-SECRET = [b"s" * 32]
+SECRET = b"s" * 32
 WAYS = list(itertools.product([False, True], [False, True, None]))
 
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_walking_forward_and_back_gives_each_row_once(postgres_dsn: str, seed: int) -> None:
     chance = random.Random(seed)
-    order = [Column(name=name, descending=way[0], nulls_first=way[1])
+    order = [Column(name, descending=way[0], nulls_first=way[1])
              for name in ("a", "b") for way in [chance.choice(WAYS)]]  # fmt: skip
-    order.append(Column(name="id", descending=chance.random() < 0.5))
+    order.append(Column("id", descending=chance.random() < 0.5))
+    cursors = Cursors(order, secret=SECRET)
     db = await asyncpg.connect(postgres_dsn)
     try:
         await db.execute("CREATE TEMP TABLE t (a int, b numeric, id int PRIMARY KEY)")
@@ -26,7 +27,7 @@ async def test_walking_forward_and_back_gives_each_row_once(postgres_dsn: str, s
         wanted = [row["id"] for row in await db.fetch(f"SELECT id FROM t ORDER BY {by}")]
         pages, cursor = [], None
         while True:
-            page = await cursor_page(db, "TABLE t", order=order, secrets=SECRET, cursor=cursor, limit=7)
+            page = await cursor_page(db, "TABLE t", cursors=cursors, cursor=cursor, limit=7)
             pages.append([row["id"] for row in page.rows])
             cursor = page.next
             if cursor is None:
@@ -34,9 +35,7 @@ async def test_walking_forward_and_back_gives_each_row_once(postgres_dsn: str, s
         assert list(itertools.chain(*pages)) == wanted
         back = [pages[-1]]
         while page.previous is not None:
-            page = await cursor_page(
-                db, "TABLE t", order=order, secrets=SECRET, cursor=page.previous, limit=7
-            )
+            page = await cursor_page(db, "TABLE t", cursors=cursors, cursor=page.previous, limit=7)
             back.insert(0, [row["id"] for row in page.rows])
         assert list(itertools.chain(*back)) == wanted
     finally:

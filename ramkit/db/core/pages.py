@@ -5,9 +5,10 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,19 @@ __all__ = ["BadPage", "Column", "Cursors", "keyset", "number"]
 
 _MAC = 32
 _LONGEST = 4096  # characters of a cursor: it travels in a URL
+_WHOLE = re.compile(r"(?P<minus>-?)(?P<digits>[0-9]+)")
+
+
+def _interval(text: str) -> timedelta:
+    return timedelta(microseconds=int(text))
+
+
 _DECODERS: dict[str, Any] = {
     "n": Decimal,
     "t": datetime.fromisoformat,
     "d": date.fromisoformat,
+    "c": time.fromisoformat,
+    "i": _interval,
     "u": UUID,
     "b": bytes.fromhex,
     "f": float.fromhex,
@@ -32,23 +42,32 @@ class BadPage(ValueError):
     """What the client asked for is no page; the text is for its eyes."""
 
 
-def number(name: str, given: Sequence[str], *, default: int, highest: int) -> int:
-    """A whole number from 1 to ``highest`` out of a query parameter's values. Raises ``BadPage``."""
+def number(name: str, given: Sequence[str], *, default: int, highest: int, clamp: bool = False) -> int:
+    """A whole number from 1 to ``highest`` out of a query parameter's values, ``default`` if there is none.
+
+    Anything else raises ``BadPage``; or, to ``clamp``, what is no number is the default, and one out of
+    bounds the bound that is nearer.
+    """
     if not given:
         return default
-    text = given[0]
-    # the length bound comes first: int() of a long text is slow, and refused beyond 4,300 digits
-    valid = len(given) == 1 and len(text) <= 18 and text.isascii() and text.isdigit()
-    if not valid or not 1 <= int(text) <= highest:
+    # digits are counted first: int() of a long text is slow, and refused beyond 4,300 of them
+    match = _WHOLE.fullmatch(given[0]) if len(given) == 1 else None
+    found = None
+    if match is not None:
+        found = 0 if match["minus"] else int(match["digits"]) if len(match["digits"]) <= 18 else highest + 1
+    if found is not None and 1 <= found <= highest:
+        return found
+    if not clamp:
         raise BadPage(f"{name} is given once, as a whole number from 1 to {highest}")
-    return int(text)
+    return default if found is None else max(1, min(found, highest))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column of an ordering. ``nulls_first``: ``None`` is Postgres's way, last up and first down."""
 
     name: str
+    _: KW_ONLY
     descending: bool = False
     nulls_first: bool | None = None
 
@@ -64,7 +83,7 @@ class Column:
 
     @property
     def reversed(self) -> "Column":
-        return Column(name=self.name, descending=not self.descending, nulls_first=not self.nulls_first)
+        return Column(self.name, descending=not self.descending, nulls_first=not self.nulls_first)
 
     @property
     def order(self) -> str:
@@ -84,19 +103,24 @@ def keyset(
     if after is not None:
         same: list[str] = []
         beyond: list[str] = []
-        for column, value in zip(order, after, strict=True):
-            name = column.quoted
+        for place, (column, value) in enumerate(zip(order, after, strict=True), start=1):
+            name, nulls = column.quoted, ""
             if value is None:
                 equal, later = f"{name} IS NULL", f"{name} IS NOT NULL" if column.nulls_first else "FALSE"
+                bound = "TRUE" if column.nulls_first else equal
             else:
                 given.append(value)
-                equal = f"{name} = ${len(given)}"
-                later = f"{name} {'<' if column.descending else '>'} ${len(given)}"
-                if not column.nulls_first:
-                    later = f"({later} OR {name} IS NULL)"
+                sign, argument = "<" if column.descending else ">", f"${len(given)}"
+                if not column.nulls_first and place < len(order):
+                    nulls = f" OR {name} IS NULL"
+                equal, later = f"{name} = {argument}", f"({name} {sign} {argument}{nulls})"
+                bound = f"({name} {sign}= {argument}{nulls})"
+            if place == 1:
+                # implied by the rest; without "OR … IS NULL" it is where an index scan can begin
+                where = f" WHERE {bound} AND "
             beyond.append(" AND ".join([*same, later]))
             same.append(equal)
-        where = " WHERE " + " OR ".join(f"({one})" for one in beyond)
+        where += "(" + " OR ".join(f"({one})" for one in beyond) + ")"
     given.append(limit)
     ordering = ", ".join(column.order for column in order)
     # the newline ends a comment that the query may end with
@@ -105,29 +129,43 @@ def keyset(
 
 
 class Cursors:
-    """Makes and reads opaque cursors: signed (HMAC-SHA256, RFC 2104), bound to an ordering and ``filters``.
+    """Makes and reads opaque cursors: signed (HMAC-SHA256, RFC 2104) and bound to an ordering and to filters.
 
-    ``secrets``: the first signs, all verify; at least 32 bytes each.
+    Made once for each list. ``order``: its last column must be unique and not null, since pages would skip
+    rows that tie in all columns. ``secret``: at least 32 bytes; ``previous`` ones are still read.
+    A cursor is not
+    encrypted: whoever decodes it sees the values that it holds.
     """
 
-    def __init__(self, secrets: Sequence[bytes], order: Sequence[Column], filters: str = "") -> None:
-        if not secrets or any(len(secret) < 32 for secret in secrets):
-            raise ConfigurationError("secrets", "each must have at least 32 bytes, and there must be one")
-        if not order:
+    def __init__(
+        self, order: Iterable[Column], *, secret: str | bytes, previous: Iterable[str | bytes] = ()
+    ) -> None:
+        self.order = tuple(order)
+        if not self.order:
             raise ConfigurationError("order", "a keyset needs a column")
-        self._secrets, self._width = list(secrets), len(order)
-        bound = json.dumps(["ramkit page 1", [column.order for column in order], filters])
-        self._bound = hashlib.sha256(bound.encode()).digest()
+        if len({column.name for column in self.order}) < len(self.order):
+            raise ConfigurationError("order", "a column stands twice")
+        self._secrets = [_secret("secret", secret), *(_secret("previous", one) for one in previous)]
+        self._bound = ["ramkit page 1", [column.order for column in self.order]]
 
-    def make(self, values: Sequence[Any], *, back: bool = False) -> str:
-        """Raises ``TypeError`` for a value that a cursor cannot carry, ``ValueError`` for too much of it."""
-        body = json.dumps([back, [_encode(value) for value in values]], separators=(",", ":")).encode()
-        text = base64.urlsafe_b64encode(self._mac(self._secrets[0], body) + body).rstrip(b"=").decode()
+    def make(self, row: Mapping[str, Any], *, back: bool = False, filters: Sequence[str] = ()) -> str:
+        """The cursor of the page that follows this row, or goes ``back`` from it.
+
+        Raises ``TypeError`` for a value that a cursor cannot carry, ``ValueError`` if it becomes too long.
+        """
+        values = [_encode(column.name, row[column.name]) for column in self.order]
+        body = json.dumps([back, values], separators=(",", ":")).encode()
+        raw = self._mac(self._secrets[0], filters, body) + body
+        text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
         if len(text) > _LONGEST:
-            raise ValueError("the values of this row make too long a cursor")
+            names = ", ".join(column.name for column in self.order)
+            raise ValueError(
+                f"this row's {names} make a cursor of {len(text)} characters, and {_LONGEST} is the most: "
+                "order by shorter columns"
+            )
         return text
 
-    def read(self, text: str) -> tuple[list[Any], bool]:
+    def read(self, text: str, *, filters: Sequence[str] = ()) -> tuple[list[Any], bool]:
         """A row's values and whether the page is the one before it. Raises ``BadPage``."""
         try:
             if len(text) > _LONGEST:
@@ -136,16 +174,24 @@ class Cursors:
         except (UnicodeEncodeError, binascii.Error):
             raise BadPage("the cursor is damaged") from None
         mac, body = raw[:_MAC], raw[_MAC:]
-        if not any(hmac.compare_digest(mac, self._mac(secret, body)) for secret in self._secrets):
+        if not any(hmac.compare_digest(mac, self._mac(secret, filters, body)) for secret in self._secrets):
             raise BadPage("the cursor is not one of this list")
         back, values = json.loads(body)
         return [_decode(value) for value in values], back
 
-    def _mac(self, secret: bytes, body: bytes) -> bytes:
-        return hmac.digest(secret, self._bound + body, "sha256")
+    def _mac(self, secret: bytes, filters: Sequence[str], body: bytes) -> bytes:
+        bound = hashlib.sha256(json.dumps([*self._bound, list(filters)]).encode()).digest()
+        return hmac.digest(secret, bound + body, "sha256")
 
 
-def _encode(value: Any) -> Any:
+def _secret(argument: str, given: str | bytes) -> bytes:
+    secret = given.encode() if isinstance(given, str) else given
+    if len(secret) < 32:
+        raise ConfigurationError(argument, "must have at least 32 bytes")
+    return secret
+
+
+def _encode(name: str, value: Any) -> Any:
     match value:
         case None | bool() | int() | str():
             return value
@@ -157,12 +203,16 @@ def _encode(value: Any) -> Any:
             return ["t", value.isoformat()]
         case date():
             return ["d", value.isoformat()]
+        case time():
+            return ["c", value.isoformat()]
+        case timedelta():
+            return ["i", str(value // timedelta(microseconds=1))]
         case bytes():
             return ["b", value.hex()]
         case UUID():
             return ["u", str(value)]
         case _:
-            raise TypeError(f"a cursor cannot carry a {type(value).__name__}")
+            raise TypeError(f"a cursor cannot carry {name}, a {type(value).__name__}")
 
 
 def _decode(value: Any) -> Any:
