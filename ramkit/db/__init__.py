@@ -12,25 +12,39 @@
 See docs/db.md.
 """
 
+from ramkit.db.core.pages import Column, Cursors
 from ramkit.db.database import Database, Position
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded, PoolTimeout, ReadOnly
 from ramkit.db.events import Failover, PoolWait, ReplicaLag, ServerEjected, SlowQuery
 from ramkit.db.middleware import ConsistencyMiddleware
+from ramkit.db.pages import CursorPage, InvalidPage, Page, PageRequest, cursor_page, paginate
 from ramkit.db.policy import DatabasePolicy, Server
+from ramkit.db.rows import RowMisfit, as_dicts, as_structs
 
 __all__ = [
+    "Column",
     "ConsistencyMiddleware",
+    "CursorPage",
+    "Cursors",
     "Database",
     "DatabasePolicy",
     "DatabaseUnavailable",
     "DeadlineExceeded",
     "Failover",
+    "InvalidPage",
+    "Page",
+    "PageRequest",
     "PoolTimeout",
     "PoolWait",
     "Position",
     "ReadOnly",
     "ReplicaLag",
+    "RowMisfit",
     "Server",
     "ServerEjected",
     "SlowQuery",
+    "as_dicts",
+    "as_structs",
+    "cursor_page",
+    "paginate",
 ]
