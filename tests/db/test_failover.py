@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count, pairwise
 from urllib.parse import urlsplit
 
@@ -70,6 +70,23 @@ async def write_by_hasql(pool, numbers, acknowledged):
         await asyncio.sleep(0.002)
 
 
+@asynccontextmanager
+async def hasql_writing(dsn, numbers, acknowledged):
+    """A task that writes by hasql. Its pools are ended within a bound: closed in order, they may wait for
+    ever for connections to the server that was killed."""
+    pool = PoolManager(dsn, fallback_master=True)
+    await pool.ready()
+    task = asyncio.create_task(write_by_hasql(pool, numbers, acknowledged))
+    try:
+        yield
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await pool.terminate()
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+
+
 async def read(db, errors, in_a_row):
     """By itself, and in bodies, which are the caller's to repeat."""
     failed = 0
@@ -95,19 +112,18 @@ async def test_a_promotion_is_followed_under_load(own_pair, make, capsys):
     ours, theirs = [], []
     db = make(primary.dsn, [replica.dsn], monitor_interval=1, observers=[events.append])
     hosts = f"{urlsplit(primary.dsn).netloc},127.0.0.1:{replica.port}"
-    async with PoolManager(f"postgresql://{hosts}/postgres", fallback_master=True) as pool:
-        await db.start()
-        await pool.ready()
-        async with running(
-            write(db, count(0, 2), ours, errors),
-            write_by_hasql(pool, count(1, 2), theirs),
-            *(read(db, errors, in_a_row) for _ in range(4)),
-        ):
-            await eventually(lambda: len(ours) > 50 and len(theirs) > 50)
-            await asyncio.to_thread(primary.stop)
-            before = len(ours), len(theirs)
-            await asyncio.to_thread(replica.promote)
-            await eventually(lambda: len(ours) > before[0] + 50 and len(theirs) > before[1] + 10, within=30)
+    await db.start()
+    async with (
+        hasql_writing(f"postgresql://{hosts}/postgres", count(1, 2), theirs),
+        running(write(db, count(0, 2), ours, errors), *(read(db, errors, in_a_row) for _ in range(4))),
+    ):
+        await eventually(lambda: len(ours) > 50 and len(theirs) > 50)
+        await asyncio.to_thread(primary.stop)
+        before = len(ours), len(theirs)
+        await asyncio.to_thread(replica.promote)
+        await eventually(lambda: len(ours) > before[0] + 50, within=30)
+        with suppress(TimeoutError):  # it is compared with, and does not decide
+            await eventually(lambda: len(theirs) > before[1] + 10, within=20)
     with capsys.disabled():
         print(f"\ntime without writes: {longest(ours):.3f} s, hasql {longest(theirs):.3f} s; {dict(errors)}")
     assert errors["fetch", "DatabaseUnavailable"] == 0
