@@ -164,6 +164,10 @@ class RequestContext:
             floor = self._floor = Floor()
         return floor
 
+    @floor.setter
+    def floor(self, floor: Floor) -> None:
+        self._floor = floor
+
     def wanted(self, database: str) -> int:
         """The LSN that whoever answers a read must have replayed; -1 for none."""
         return max(self.floor.positions.get(database, -1), self.required.get(database, -1))
