@@ -59,7 +59,7 @@ async def test_a_failure_says_nothing_to_strangers(asgi_client) -> None:
             await client.get("/health"),
             await client.get("/health", headers={"authorization": "Bearer wrong"}),
             await client.get("/health", headers={"authorization": f"Basic {TOKEN}"}),
-            await client.get("/health", headers={"authorization": "Bearer é"}),
+            await client.get("/health", headers={"authorization": "Bearer é".encode()}),
         ]
     assert {answer.text for answer in answers} == {'{"status": "fail"}'}
     assert answers[0].headers["content-type"] == "application/health+json"
