@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, gateway, limits, sessions
+from benchmarks import auth, cache, db, gaps, gateway, limits, metrics, router, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "db", "router", "gaps"]
 
 
 def main() -> None:
@@ -25,8 +25,16 @@ def main() -> None:
         auth.run(quick=options.quick)
     if "limits" in rooms:
         limits.main(options.redis, quick=options.quick)
+    if "metrics" in rooms:
+        metrics.main(options.redis, quick=options.quick)
     if "sessions" in rooms:
         sessions.run(options.redis, quick=options.quick)
+    if "db" in rooms:
+        db.run(quick=options.quick)
+    if "router" in rooms:
+        router.run(quick=options.quick)
+    if "gaps" in rooms:
+        gaps.run(quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,18 @@ LIMITS: dict[str, list[str]] = {
     "slowapi": ["slowapi==0.1.10", "fastapi==0.140.0", "redis==8.0.0", *_COMMON],
 }
 
+#: other metrics
+METRICS: dict[str, list[str]] = {
+    "starlette_exporter": [
+        "starlette-exporter==0.24.0", "starlette==1.10.0", "prometheus-client==0.26.0",
+        "redis==8.0.0", *_COMMON,
+    ],
+    "instrumentator": [
+        "prometheus-fastapi-instrumentator==8.1.0", "starlette==1.10.0", "prometheus-client==0.26.0",
+        "redis==8.0.0", *_COMMON,
+    ],
+}  # fmt: skip
+
 #: other sessions
 SESSIONS: dict[str, list[str]] = {
     "starsessions": ["starsessions[redis]==2.2.1", *_COMMON],
@@ -42,7 +54,7 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    wants = {**REQUIREMENTS, **LIMITS, **SESSIONS, **PROXIES}.get(peer)
+    wants = {**REQUIREMENTS, **LIMITS, **METRICS, **SESSIONS, **PROXIES}.get(peer)
     if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"

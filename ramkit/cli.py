@@ -27,8 +27,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_arguments(commands.add_parser("demo", help=tour, description=f"Run {tour}."))
     proxy = "an API gateway: a reverse proxy, with a cache if you like"
     gateway.add_arguments(commands.add_parser("gateway", help=proxy, description=f"Run {proxy}."))
+    shown = "what Prometheus and Grafana want of the metrics: their table, rules, a dashboard"
+    metrics = commands.add_parser("metrics", help=shown, description=f"Print {shown}.")
+    metrics.add_argument("what", choices=["table", "dashboard", "rules"])
     options = parser.parse_args(argv)
+    if options.command == "metrics":
+        print(_described(options.what), end="")
+        return 0
     return gateway.run(options, _cached) if options.command == "gateway" else demo.run(options)
+
+
+def _described(what: str) -> str:
+    """Of the events of all rooms, which do not know each other."""
+    from ramkit.auth.jwt import events as jwt
+    from ramkit.auth.sessions import events as sessions
+    from ramkit.cache import events as cache
+    from ramkit.db import events as db
+    from ramkit.gateway import events as gateway
+    from ramkit.limits import events as limits
+    from ramkit.metrics.catalogue import catalogue, table
+    from ramkit.metrics.dashboard import dashboard
+    from ramkit.metrics.rules import rules
+    from ramkit.redis import events as redis
+
+    modules: list[Any] = [jwt, sessions, cache, db, gateway, limits, redis]
+    events = [getattr(module, name) for module in modules for name in module.__all__]
+    return {"table": table, "dashboard": dashboard, "rules": rules}[what](catalogue(events))
 
 
 def _cached(app: ASGIApp, url: str, rules: Sequence[Mapping[str, Any]]) -> ASGIApp:

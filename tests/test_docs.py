@@ -1,7 +1,8 @@
 """The Python examples of README.md and docs/ run as they stand.
 
 The blocks of one page share a namespace and may use top-level ``await``. ```` ```python {.no-run} ````
-marks one that is only compiled. ``redis://localhost:6379/0`` becomes a real server's URL.
+marks one that is only compiled. ``redis://localhost:6379/0`` and
+``postgresql://localhost/shop`` become real servers' URLs.
 """
 
 import ast
@@ -14,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-REDIS = "redis://localhost:6379/0"
+#: what stands in the examples, and the fixture with what it becomes
+SERVERS = {"redis://localhost:6379/0": "redis_url", "postgresql://localhost/shop": "postgres_dsn"}
 FENCE = re.compile(r"^```python([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,10 +44,11 @@ WITH_CODE = [page for page in PAGES if blocks_of(page)]
 @pytest.fixture
 def blocks(page: Path, request: pytest.FixtureRequest) -> list[Block]:
     blocks = blocks_of(page)
-    if not any(REDIS in block.code and block.run for block in blocks):
-        return blocks
-    url = request.getfixturevalue("redis_url")
-    return [block._replace(code=block.code.replace(REDIS, url)) for block in blocks]
+    for written, fixture in SERVERS.items():
+        if any(written in block.code and block.run for block in blocks):
+            real = request.getfixturevalue(fixture)
+            blocks = [block._replace(code=block.code.replace(written, real)) for block in blocks]
+    return blocks
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)

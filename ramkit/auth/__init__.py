@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ramkit.auth.endpoints import TokenEndpoints
     from ramkit.auth.jwt import BearerAuthMiddleware, JWTService
+    from ramkit.auth.passwords import PasswordService
+    from ramkit.auth.sessions import SessionMiddleware
 
-__all__ = ["BearerAuthMiddleware", "JWTService", "TokenEndpoints"]
+__all__ = ["BearerAuthMiddleware", "JWTService", "PasswordService", "SessionMiddleware", "TokenEndpoints"]
 
 _WHERE = {
     "BearerAuthMiddleware": "ramkit.auth.jwt",
     "JWTService": "ramkit.auth.jwt",
+    "PasswordService": "ramkit.auth.passwords",
+    "SessionMiddleware": "ramkit.auth.sessions",
     "TokenEndpoints": "ramkit.auth.endpoints",
 }
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from ramkit.auth.jwt import InvalidRefreshToken, JWTService, RefreshGrant, RefreshTokens
 from ramkit.kernel.asgi import Receive, Scope, Send
+from ramkit.kernel.clock import SystemClock
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.headers import find, find_all
 from ramkit.kernel.lifespan import follow_lifespan
@@ -28,6 +29,8 @@ Authenticate: TypeAlias = Callable[[str, str], Who | Awaitable[Who]]
 _COOKIE: Final = b"__Host-refresh"
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _BEARER: Final = (b"www-authenticate", b"Bearer")
+#: of a form
+_MOST_FIELDS: Final = 16
 _JSON, _FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
@@ -121,6 +124,7 @@ class TokenEndpoints:
         username, password = fields.get("username"), fields.get("password")
         if username is None or password is None:
             raise _Answer(problem(400, detail="username and password are needed.", headers=[_NO_STORE]))
+        began, issued = SystemClock.monotonic(), self._tokens.now()
         found = self._authenticate(username, password)
         who: Who = await found if inspect.isawaitable(found) else found
         if who is None:
@@ -128,17 +132,20 @@ class TokenEndpoints:
         claims = {"sub": who} if isinstance(who, str) else dict(who)
         if not isinstance(claims.get("sub"), str):
             raise ConfigurationError("authenticate", "it gave claims without sub")
-        return self._grant(await self._refresh.issue(claims["sub"], claims))
+        age = SystemClock.monotonic() - began
+        return self._grant(await self._refresh.issue(claims["sub"], claims, age=age), issued)
 
     async def _renew(self, scope: Scope, fields: dict[str, str]) -> Reply:
-        return self._grant(await self._refresh.refresh(self._presented(scope, fields)))
+        issued = self._tokens.now()
+        return self._grant(await self._refresh.refresh(self._presented(scope, fields)), issued)
 
     async def _logout(self, scope: Scope, fields: dict[str, str]) -> Reply:
         await self._refresh.revoke(self._presented(scope, fields))
         return Reply(204, [_NO_STORE, *([_set_cookie("", 0)] if self._cookie else [])])
 
-    def _grant(self, grant: RefreshGrant) -> Reply:
-        access = self._tokens.sign({**grant.data, "sub": grant.subject, "sid": grant.family})
+    def _grant(self, grant: RefreshGrant, issued: float) -> Reply:
+        """``issued``: when it was asked for, so that who is logged out everywhere meanwhile, is."""
+        access = self._tokens.sign({**grant.data, "sub": grant.subject, "sid": grant.family, "iat": issued})
         said: dict[str, Any] = {
             "access_token": access, "token_type": "Bearer", "expires_in": int(self._tokens.expires_in)
         }  # fmt: skip
@@ -186,7 +193,11 @@ class TokenEndpoints:
             elif kind == _FORM:
                 pairs = [
                     *parse_qsl(
-                        body.decode("utf-8"), keep_blank_values=True, strict_parsing=True, errors="strict"
+                        body.decode("utf-8"),
+                        keep_blank_values=True,
+                        strict_parsing=True,
+                        errors="strict",
+                        max_num_fields=_MOST_FIELDS,
                     )
                 ]
             else:

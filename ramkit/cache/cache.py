@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ from ramkit.cache.policy import Rule
 from ramkit.cache.port import Store
 from ramkit.cache.purges import Purges
 from ramkit.kernel.clock import Clock, SystemClock
-from ramkit.kernel.context import Floor, RequestContext
+from ramkit.kernel.context import Floor, RequestContext, Transaction
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.lifespan import LoopBound
 from ramkit.kernel.observers import Observer, notify, observers_of
@@ -97,6 +97,9 @@ class Cache:
         request's floor, nor any process at all that has read the log. ``soft``: what is there counts as
         stale and may be served while it is refreshed. ``replicas``: wait until so many replicas of Redis
         have it. Raises ``PurgeUnconfirmed`` when the log does not confirm it within the deadline.
+
+        In a transaction (``db.write()``) all purges wait for COMMIT, go out before the ``async with`` is
+        left, which then is what raises ``PurgeUnconfirmed``, and vanish with a rollback.
         """
         names = [name for each in (url, *urls) for name in self._names_of_url(each)]
         await self._purge(names, (), soft=soft, replicas=replicas)
@@ -129,8 +132,21 @@ class Cache:
     async def _purge(
         self, names: Iterable[str], patterns: Iterable[str], *, soft: bool, replicas: int
     ) -> None:
+        transaction = Transaction.current()
+        names, patterns = list(names), list(patterns)
+        if transaction is None:
+            await self._send(names, patterns, soft=soft, replicas=replicas)
+            return
+        # A mistake is told here. The purge follows the COMMIT, if there is one.
+        purging.message(names, patterns=patterns, soft=soft)
+        transaction.defer(lambda: self._send(names, patterns, soft=soft, replicas=replicas))
+
+    async def _send(
+        self, names: Iterable[str], patterns: Iterable[str], *, soft: bool, replicas: int
+    ) -> None:
         context = RequestContext.current()
-        message = purging.message(names, patterns=patterns, soft=soft)
+        positions = context.floor.positions if context is not None else None
+        message = purging.message(names, patterns=patterns, soft=soft, positions=positions)
         confirmed = False
         try:
             incarnation, epoch = await self.purges.send(message, replicas=replicas)
@@ -139,7 +155,7 @@ class Cache:
                 context.floor.raise_epoch(self.name, incarnation, epoch)
         finally:
             if not confirmed and context is not None:
-                context.floor.bypass.add(self.name)
+                context.floor.go_past(self.name)
             if self.observers:
                 notify(self.observers, CachePurge(self.name, "confirmed" if confirmed else "unconfirmed"))
 
@@ -237,7 +253,9 @@ class Cache:
         return True
 
     def judge(self, entry: Entry, floor: Floor | None) -> Verdict:
-        """What the log says of an entry, for a request with that floor."""
+        """What the log and the databases' positions say of an entry, for a request with that floor."""
+        if floor is not None and floor.positions and entry.misses(floor.positions):
+            return Verdict.GONE
         if entry.checked == self.table.version:
             return Verdict.VALID
         wanted = floor.epochs.get(self.name) if floor is not None else None
@@ -285,9 +303,23 @@ class Cache:
         entry.revalidate_until = max(entry.revalidate_until, min(now + _ERROR_PAUSE, entry.error_until))
         return True
 
+    def require(self, context: RequestContext, slots: Collection[int], subject: str) -> None:
+        """Have what is read from here on not lack what purges of these slots, or of that path, were about."""
+        if self.table.writes:
+            context.require(self.table.written(slots, subject))
+
+    def overtaken(self, entry: Entry) -> bool:
+        """Whether it is older than a purge: it was rendered before, or from a replica that did not have
+        what was written then. The next render knows of that."""
+        if entry.status == VARIANTS:
+            return False
+        return self.table.judge(entry) is Verdict.GONE or entry.misses(
+            self.table.written(entry.slots, entry.subject)
+        )
+
     async def keep(self, key: bytes, entry: Entry) -> bool:
         """Store what was rendered, unless it was purged meanwhile. Whether it was stored."""
-        if entry.status != VARIANTS and self.table.judge(entry) is Verdict.GONE:
+        if self.overtaken(entry):
             return False
         ttl = max(entry.fresh_until, entry.revalidate_until, entry.error_until) - self.log.now()
         if can_be_validated(entry):

@@ -127,7 +127,7 @@ class Exchange:
                 self.collapsed, entry = True, taken
             if entry is not None:
                 await self._serve(entry)
-            elif self._only_if_cached():
+            elif "only-if-cached" in self._asked():
                 await problem(504, detail="Not in the cache.")(self.scope, self.receive, self.send)
             elif self.method == "HEAD":
                 await self._head()
@@ -164,9 +164,6 @@ class Exchange:
             return False
         return self.middleware.unshared.get(self.target.key, 0.0) <= self.cache.clock.monotonic()
 
-    def _only_if_cached(self) -> bool:
-        return "only-if-cached" in self._asked()
-
     def _followed(self) -> bool:
         """Whether the rule has the request's directives count by which anybody sends load past the cache."""
         return self.target.rule is not None and self.target.rule.client_control == "follow"
@@ -184,6 +181,8 @@ class Exchange:
         good for validation, and if the app fails."""
         self.expired = self.parts = None
         self.key, entry = await select(self.cache, self.target, self.scope["headers"], self.context.floor)
+        if entry is not None:  # also one that is gone: the next render is to know of its groups
+            self.cache.require(self.context, entry.slots, entry.subject)
         if entry is not None and entry.status == PARTS and not self._within(entry):
             entry = await newest(self.cache, self.key)
         if entry is None or not self._may_have(entry):
@@ -222,6 +221,7 @@ class Exchange:
 
     async def reply(self, entry: Entry, *, x_cache: bytes, cache_status: bytes) -> None:
         """Answer from an entry, its preconditions looked at (RFC 9111 §4.3.2)."""
+        self.context.read_all(entry.positions)
         age = age_of(entry, self.cache.log.now())
         headers = head_of(entry, age, self.target.rule, x_cache=x_cache, cache_status=cache_status)
         for message in self.precondition(entry.status, headers) or self._content(entry, headers):

@@ -14,7 +14,7 @@ from ramkit.cache.core.entry import VALUE, Entry
 from ramkit.cache.core.serving import State, draw_refresh
 from ramkit.cache.flight import Turn
 from ramkit.cache.policy import check_names, check_seconds
-from ramkit.kernel.context import Floor, RequestContext
+from ramkit.kernel.context import Floor, RequestContext, Transaction
 from ramkit.kernel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -71,12 +71,20 @@ class Memoized:
         return self if instance is None else _Bound(self, instance)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        cache, call = self._cache, _Call(self._key(args, kwargs), args, kwargs)
+        call = _Call(self._key(args, kwargs), args, kwargs)
         context = RequestContext.current()
-        floor = context.floor if context is not None else None
-        if not (cache.settled(floor) or await cache.settle(floor)):
+        if context is None:
+            context = RequestContext()  # what the function reads has to be known
+            with context.active():
+                return await self._call(call, context)
+        return await self._call(call, context)
+
+    async def _call(self, call: "_Call", context: RequestContext) -> Any:
+        cache, floor = self._cache, context.floor
+        # What a transaction sees may never be, and the purge that it makes waits for its COMMIT.
+        if Transaction.current() is not None or not (cache.settled(floor) or await cache.settle(floor)):
             cache.observed("bypass")
-            return await self._function(*args, **kwargs)
+            return await self._function(*call.args, **call.kwargs)
         taken: Entry | Turn | None = await self._find(call.key, floor)
         if taken is None:
             taken = await cache.flights.take(lambda: call.key, lambda: self._find(call.key, floor), _WAIT)
@@ -88,9 +96,10 @@ class Memoized:
                 taken = Turn(cache.flights, call.key)
             else:
                 self._served(taken, call, floor)
+                context.read_all(taken.positions)
                 return value
         cache.observed("miss")
-        return await self._render(taken, call, floor)
+        return await self._render(taken, call, context)
 
     def _served(self, entry: Entry, call: "_Call", floor: Floor | None) -> None:
         cache = self._cache
@@ -109,15 +118,18 @@ class Memoized:
             return None
         return entry
 
-    async def _render(self, turn: Turn, call: "_Call", floor: Floor | None) -> Any:
+    async def _render(self, turn: Turn, call: "_Call", context: RequestContext) -> Any:
         cache = self._cache
+        # Before anything is read: what is purged from now on, this render may not know.
         place = cache.log.incarnation, cache.log.epoch
         started = cache.clock.monotonic()
         try:
-            groups = self._groups(call)
+            names = [_call_name(call.key), *self._groups(call)]
+            cache.require(context, [purging.slot(name) for name in names], "")
             body = self._encode(await self._function(*call.args, **call.kwargs))
             cost = cache.clock.monotonic() - started
-            entry = self._entry(place, [_call_name(call.key), *groups], body, cost)
+            entry = self._entry(place, names, body, cost)
+            entry.positions = dict(context.positions) or None
             if await cache.keep(call.key, entry):
                 turn.stored()
             elif cache.state(entry, None) is State.GONE:
@@ -126,7 +138,7 @@ class Memoized:
                 turn.unshared()
             return self._decode(body)
         except Exception:
-            last = await self._on_error(call.key, floor)
+            last = await self._on_error(call.key, context.floor)
             if last is None:
                 turn.unshared()
                 raise
@@ -146,8 +158,11 @@ class Memoized:
 
     async def _refresh(self, call: "_Call", entry: Entry) -> None:
         turn = await self._cache.lead_refresh(call.key, entry)
-        if turn is not None:
-            await self._render(turn, call, None)
+        if turn is None:
+            return
+        context = RequestContext()
+        with context.active():
+            await self._render(turn, call, context)
 
     def _groups(self, call: "_Call") -> list[str]:
         groups = self._policy.groups

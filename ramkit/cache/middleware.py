@@ -11,6 +11,7 @@ from ramkit.cache.policy import Rule, check_seconds
 from ramkit.cache.ranges import exchange_of
 from ramkit.cache.unsafe import forward_unsafe
 from ramkit.kernel.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
+from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.lifespan import follow_lifespan
 
@@ -71,7 +72,8 @@ class CacheMiddleware:
         headers: RawHeaders = scope["headers"]
         if type(headers) is not list:
             headers = scope["headers"] = list(headers)  # any iterable is legal; it is read more than once
-        host, plain = None, "ramkit.context" not in scope
+        context: RequestContext | None = scope.get("ramkit.context")
+        host, plain = None, context is None or context.floor.bare
         for name, value in headers:
             if name in WATCHED:
                 if name != b"host" or host is not None:
@@ -94,14 +96,19 @@ class CacheMiddleware:
                 )
                 or (known := self._ready(known, target, headers)) is not None
             ):
-                if self._observers:
-                    self.cache.observed("hit")
+                if self._observers or context is not None:
+                    self._hit(known, context)
                 # A list of its own for each response: what is outside may add headers in place.
                 head, body = known.head.copy(), known.body if method == "GET" else b""
                 await send({"type": "http.response.start", "status": known.status, "headers": head})
                 await send({"type": "http.response.body", "body": body})
                 return
         await exchange_of(self, scope, receive, send, target, missed=missed).run()
+
+    def _hit(self, entry: Entry, context: RequestContext | None) -> None:
+        self.cache.observed("hit")
+        if context is not None:
+            context.read_all(entry.positions)
 
     async def _fetch(self, key: bytes) -> Entry | None:
         """What the store has, judged for a request without a floor."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from ramkit.cache.cache import Cache
-from ramkit.cache.core.entry import PARTS, Entry
+from ramkit.cache.core.entry import PARTS, Entry, lowest
 from ramkit.cache.core.freshness import lifetime
 from ramkit.cache.core.purging import Verdict
 from ramkit.cache.core.ranges import Parts, Span, bare, parse_content_range, strong_validator
@@ -94,6 +94,7 @@ class PartRecorder(Recorder):
                 entry = replace(
                     entry,
                     epoch=min(entry.epoch, older.epoch),
+                    positions=lowest(entry.positions, older.positions),
                     slots=tuple(sorted({*entry.slots, *older.slots})),
                 )
         if parts.whole and validator_of(entry) is not None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Collection
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal, cast
 
 from ramkit.kernel.errors import ConfigurationError
@@ -98,6 +98,11 @@ class Rule:
     def counts_all_of_query(self) -> bool:
         """Whether no part of a query is left out of the key."""
         return self.query_select is None and not self.query_ignore
+
+    @property
+    def strict(self) -> "Rule":
+        """This rule without what it says of who asks: for paths that may mean another one further back."""
+        return replace(self, cookies="private", identity="private", set_cookie="private")
 
     def matches(self, path: str) -> bool:
         """Whether this rule is about that decoded path. None is about one with dot segments: clients resolve

@@ -60,6 +60,8 @@ class Recorder:
     def begin_anew(self) -> None:
         """From here on what is purged is newer than the response."""
         self._place = self._cache.log.incarnation, self._cache.log.epoch
+        if self._cache.table.writes:
+            self._cache.require(self._exchange.context, self._slots(), self._exchange.target.path)
 
     def unpurged(self) -> tuple[int, ...]:
         """The slots of what was begun; none if it is not to be stored, or purged since."""
@@ -126,6 +128,8 @@ class Recorder:
         merged = updated(expired.headers, headers) + [pair for pair in headers if pair[0] == b"age"]
         if self.begin(expired.status, merged) is None and self.storable is not None:
             entry = self._entry(self.storable, expired.body, expired.flags & OWN_ETAG)
+            # Of a database that the validation did not look at, the content is as old as it was.
+            entry.positions = {**(expired.positions or {}), **(entry.positions or {})} or None
             await self._keep(entry)
             return entry
         # For this answer alone; its age is that of the 304 (§4.3.4).
@@ -171,17 +175,10 @@ class Recorder:
 
     def _entry(self, storable: Storable, body: bytes, flags: int) -> Entry:
         target, now = self._exchange.target, self._now
-        groups = [*(groups_of(self.facts.listed.get(b"cache-groups", ())) or ())]
-        if target.rule is not None:
-            groups += target.rule.groups
-        names = (
-            *purging.url_names(target.scheme, target.host, target.path, target.query),
-            *map(purging.group_name, groups),
-        )
         fresh_until = now + storable.fresh
         return Entry(
             *self._place,
-            slots=tuple(sorted({purging.slot(name) for name in names})),
+            slots=self._slots(*(groups_of(self.facts.listed.get(b"cache-groups", ())) or ())),
             subject=target.path.encode("utf-8", "replace").decode(),  # no lone surrogates: it is stored
             stored=now,
             fresh_until=fresh_until,
@@ -191,11 +188,22 @@ class Recorder:
             refresh_at=draw_refresh(now, fresh_until, self._delay),
             flags=storable.flags | flags,
             status=self.status,
+            positions=dict(self._exchange.context.positions) or None,
             headers=accept_ranges(
                 kept_headers(self.headers, self.status, len(body), self.facts.no_cache_fields)
             ),
             body=body,
         )
+
+    def _slots(self, *groups: str) -> tuple[int, ...]:
+        """Of the names by which the response can be purged: of its URL, its rule's groups and its own."""
+        target = self._exchange.target
+        of_rule = target.rule.groups if target.rule is not None else ()
+        names = (
+            *purging.url_names(target.scheme, target.host, target.path, target.query),
+            *map(purging.group_name, (*groups, *of_rule)),
+        )
+        return tuple(sorted({purging.slot(name) for name in names}))
 
     async def _keep(self, entry: Entry) -> None:
         exchange, vary = self._exchange, self.storable.vary if self.storable is not None else ()
@@ -210,6 +218,8 @@ class Recorder:
             self._turn.stored()
         elif state is State.GONE:
             self._turn.abandon()  # purged while it was rendered: the next one knows of that
+        elif self._cache.overtaken(entry):
+            self._turn.unshared()  # read from a replica that lacks what was written: so may the next one be
         else:
             self.refuse("not-kept")
 

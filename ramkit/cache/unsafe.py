@@ -14,7 +14,7 @@ from ramkit.cache.flight import Turn
 from ramkit.cache.reads import WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.kernel.asgi import Message, Receive, Scope, Send, raw_headers
-from ramkit.kernel.context import RequestContext
+from ramkit.kernel.context import RequestContext, Transaction
 
 if TYPE_CHECKING:
     from ramkit.cache.middleware import CacheMiddleware
@@ -86,6 +86,9 @@ class _Responder:
             self._warn("Cache-Group-Invalidation is no list of strings")
         try:
             await self._cache.purge_names(invalidated(self._target, facts))
+            if Transaction.current() is not None:  # it answers before COMMIT, and the purge comes after that
+                RequestContext.of(self._scope).floor.go_past(self._cache.name)
+                return False
         except PurgeUnconfirmed:
             return False  # queued; the floor has this client's next requests go past the cache
         except ValueError as error:

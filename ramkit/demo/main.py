@@ -42,14 +42,18 @@ class Demo:
 
     async def _run(self, signals: Signals, *, once: bool) -> int:
         servers, report, begun = self._servers, self._report, perf_counter()
-        config = WorkerConfig(servers.postgres, servers.redis, servers.prefix, secrets.token_hex(16))
+        replicas = [each.dsn for each in servers.standbys]
+        config = WorkerConfig(
+            servers.postgres, replicas, servers.redis, servers.prefix, secrets.token_hex(32)
+        )
         async with servers.cleaned(), world(servers.postgres) as (countries, cities):
             report.line(f"{countries} countries and {cities} cities are in Postgres.")
+            await asyncio.gather(*(asyncio.to_thread(each.caught_up) for each in servers.standbys))
             async with Workers(config, self._public, note=report.line) as workers:
                 where = address(self._public)
                 report.line(f"Two workers serve http://{where} after {perf_counter() - begun:.1f} s.")
                 async with Client.opened(where, workers.addresses) as client:
-                    shown = await workers.watch(take(Tour(client, report, servers.valkey)))
+                    shown = await workers.watch(take(Tour(client, report, servers)))
                 self._summary()
                 if not once:
                     report.line(f"\nServing http://{where} until Ctrl-C.")

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ramkit.db import Database
+
 __all__ = ["PAGE", "City", "CityChange", "Country", "CountryPage", "Places"]
 
 #: Cities on a page.
@@ -64,40 +66,41 @@ class CountryPage(Country):
 
 
 class Places:
-    """Queries; each takes a connection of the asyncpg ``pool`` for itself."""
+    """Queries; reads go to a replica that is at or past the request's floor, writes to the primary."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
     async def countries(self) -> list[dict[str, Any]]:
         """All countries by name."""
-        return _dicts(await self._pool.fetch(_COUNTRIES))
+        return _dicts(await self._db.fetch(_COUNTRIES))
 
     async def country(self, code: str) -> dict[str, Any] | None:
         """A country with the sums over its cities and the ten largest of them."""
-        row = await self._pool.fetchrow(_COUNTRY, code)
+        row = await self._db.fetchrow(_COUNTRY, code)
         if row is None:
             return None
         return {**row, "largest": (await self.cities(code, 1))[:10]}
 
     async def cities(self, country: str | None, page: int) -> list[dict[str, Any]]:
         """A page of cities, the largest first."""
-        return _dicts(await self._pool.fetch(_CITIES, country, PAGE, (page - 1) * PAGE))
+        return _dicts(await self._db.fetch(_CITIES, country, PAGE, (page - 1) * PAGE))
 
     async def city(self, city: int) -> dict[str, Any] | None:
         """One city."""
-        row = await self._pool.fetchrow(_CITY, city)
+        row = await self._db.fetchrow(_CITY, city)
         return dict(row) if row is not None else None
 
     async def change(self, city: int, population: int) -> dict[str, Any] | None:
         """Set a city's population; the city as it is now."""
-        row = await self._pool.fetchrow(_CHANGE, city, population)
+        async with self._db.write() as connection:
+            row = await connection.fetchrow(_CHANGE, city, population)
         return dict(row) if row is not None else None
 
     async def search(self, text: str) -> list[dict[str, Any]]:
         """The twenty largest cities with that text in one of their names, in any language and script."""
         pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        return _dicts(await self._pool.fetch(_SEARCH, pattern))
+        return _dicts(await self._db.fetch(_SEARCH, pattern))
 
 
 def _dicts(rows: Any) -> list[dict[str, Any]]:

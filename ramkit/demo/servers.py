@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
+from ramkit.demo.databases import Standby
 from ramkit.demo.errors import DemoError
 from ramkit.demo.outage import Server
 from ramkit.kernel.errors import ConfigurationError, Unavailable
@@ -21,7 +22,7 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are. ``valkey``: the one that may be stopped, None for a user's.
+    """Where they are. ``valkey``, ``primary``: those that may be stopped, None for a user's.
 
     The demo's keys begin with ``prefix``.
     """
@@ -30,6 +31,8 @@ class Servers:
     postgres: str
     prefix: str
     valkey: Server | None
+    primary: Server | None = None
+    standbys: tuple[Standby, ...] = ()
 
     @asynccontextmanager
     async def cleaned(self) -> AsyncGenerator[None, None]:
@@ -72,13 +75,16 @@ def start_servers(stack: ExitStack, redis: str | None, postgres: str | None) -> 
     from ramkit.testing.servers import PostgresServer, RedisServer, ServerUnavailable
 
     prefix, valkey = f"ramkit-demo-{secrets.token_hex(4)}:", None
+    primary, standbys = None, list[Standby]()
     try:
         if redis is None:
             valkey = stack.enter_context(RedisServer.launch())
             redis = valkey.url
         if postgres is None:
-            postgres = stack.enter_context(PostgresServer.launch()).dsn
+            primary = stack.enter_context(PostgresServer.launch())
+            standbys = [stack.enter_context(primary.replica()) for _ in range(2)]
+            postgres = primary.dsn
     except ServerUnavailable as error:
         message = f"{error}. Servers of your own will do: --redis URL, --postgres DSN"
         raise DemoError(message, status=2) from error
-    return Servers(redis, postgres, prefix, valkey)
+    return Servers(redis, postgres, prefix, valkey, primary, tuple(standbys))

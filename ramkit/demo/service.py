@@ -5,16 +5,14 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-import asyncpg
 from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from ramkit.cache import Cache, CacheMiddleware, Rule
-from ramkit.demo.floor import FloorMiddleware
+from ramkit.db import ConsistencyMiddleware, Database
 from ramkit.demo.places import City, CityChange, Country, CountryPage, Places
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 
@@ -24,6 +22,8 @@ RULES = (
     Rule("/countries", ttl=3600),
     Rule("/countries/*", ttl=300),
     Rule("/cities*", ttl=300),
+    # Nothing purges it: it is as old as it may be, for those who have written nothing since.
+    Rule("/largest", ttl=300),
     Rule("/search", ttl=60, groups=["search"], query_select=["q"], stale_while_revalidate=30),
     # A mistake, left in on purpose: what one visitor gets stays theirs all the same.
     Rule("/me", ttl=60),
@@ -49,27 +49,31 @@ class WorkerName:
 
 
 def create_app(
-    dsn: str, redis: str, *, prefix: str, secret: bytes, stopping: asyncio.Event | None = None
+    dsn: str,
+    replicas: Sequence[str],
+    redis: str,
+    *,
+    prefix: str,
+    secret: bytes,
+    stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
     """The service behind its cache; ``prefix`` and ``secret`` are the same in all workers."""
-    service = create_service(dsn, stopping=stopping)
-    service.add_middleware(CacheMiddleware, cache=Cache(redis, name="demo", prefix=prefix), rules=RULES)
-    service.add_middleware(FloorMiddleware, secret=secret, lifetime=_LIFETIME)
+    db = Database(dsn, replicas, name="demo", min_size=1, max_size=5, monitor_interval=0.2)
+    cache = Cache(redis, name="demo", prefix=prefix)
+    service = create_service(db, stopping=stopping)
+    service.add_middleware(CacheMiddleware, cache=cache, rules=RULES)
+    # In a header: cookies would have to be Secure, and the demo speaks plain http.
+    service.add_middleware(
+        ConsistencyMiddleware, db=db, cache=cache, secret=secret, lifetime=_LIFETIME, carrier="header"
+    )
     service.add_middleware(WorkerName)
     return service
 
 
-def create_service(dsn: str, *, stopping: asyncio.Event | None = None) -> FastAPI:
+def create_service(db: Database, *, stopping: asyncio.Event | None = None) -> FastAPI:
     """The service alone. ``stopping``: set when endless responses have to end."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-        pools: Any = asyncpg  # which comes without types
-        async with pools.create_pool(dsn, min_size=1, max_size=5, timeout=5) as pool:
-            app.state.places = Places(pool)
-            yield
-
-    service = FastAPI(title="Cities of the world", lifespan=lifespan)
+    service = FastAPI(title="Cities of the world")
+    service.state.places = Places(db)
     service.state.renders = Counter[str]()
     service.state.stopping = stopping if stopping is not None else asyncio.Event()
     service.include_router(_router)
@@ -126,6 +130,12 @@ async def cities(
     """A page of cities, the largest first."""
     response.headers["Cache-Groups"] = _groups(f"cities-{country}" if country else "cities")
     return await places.cities(country, page)
+
+
+@_router.get("/largest", dependencies=_counted, response_model=list[City])
+async def largest(places: _Places, country: Annotated[str, Query(pattern="^[A-Z]{2}$")]) -> Any:
+    """The ten largest cities of a country."""
+    return (await places.cities(country, 1))[:10]
 
 
 @_router.get("/cities/{city}", dependencies=_counted, response_model=City)
@@ -202,6 +212,10 @@ _LINKS = (
     ("/countries", "the countries of the world; cached for an hour"),
     ("/countries/IS", "a country and what its cities add up to; in the group cities-IS"),
     ("/cities?country=DE&amp;page=1", "the cities of a country, the largest first; in the group cities-DE"),
+    (
+        "/largest?country=DE",
+        "the largest of them; nothing purges it, and who wrote reads it anew all the same",
+    ),
     ("/cities/2950159", "one city"),
     ("/search?q=san", "a search through three million letters of names; one render, however many ask"),
     ("/me", "who you are; sets a cookie, so it is never shared"),

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ramkit.demo.client import Client, Reply
-from ramkit.demo.outage import Outages, Server
+from ramkit.demo.databases import Databases
+from ramkit.demo.outage import Outages
 from ramkit.demo.report import Report
+from ramkit.demo.servers import Servers
 
 __all__ = ["Tour", "take"]
 
@@ -22,11 +24,11 @@ _ROUNDS, _CROWD = 25, 100
 
 @dataclass(frozen=True, slots=True)
 class Tour:
-    """What the steps work with. ``server``: the Valkey that may be stopped, None for a user's own."""
+    """What the steps work with. ``servers``: those that may be stopped."""
 
     client: Client
     report: Report
-    server: Server | None = None
+    servers: Servers | None = None
 
     async def get(self, path: str, *, worker: int | None = None, **headers: str) -> Reply:
         """GET, printed."""
@@ -45,11 +47,21 @@ async def take(tour: Tour) -> bool:
     """Go through all steps; whether each showed what it should."""
     for step in (_first_read, _other_worker, _validation, _write, _rounds, _crowd, _private, _stream):
         await _attempt(tour, step)
-    if tour.server is None:
+    servers = tour.servers
+    if servers is None or servers.primary is None:
+        tour.report.step(
+            "Replicas are paused, and the primary is killed", "Who wrote reads what was written."
+        )
+        tour.report.note("left out: this Postgres is yours, and the demo does not stop it")
+    else:
+        databases = Databases(tour.client, tour.report, servers.primary, servers.standbys)
+        await _attempt(tour, lambda _: databases.paused())
+        await _attempt(tour, lambda _: databases.killed())
+    if servers is None or servers.valkey is None:
         tour.report.step("Valkey is stopped and started", "Nobody notices.")
         tour.report.note("left out: this server is yours, and the demo does not stop it")
     else:
-        outages = Outages(tour.client, tour.report, tour.server)
+        outages = Outages(tour.client, tour.report, servers.valkey)
         await _attempt(tour, lambda _: outages.hangs())
         await _attempt(tour, lambda _: outages.restarts())
     return not tour.report.failures
@@ -119,7 +131,10 @@ async def _write(tour: Tour) -> None:
         seen = [_population(reply) for reply in replies]
         tour.report.expect("Berlin, in both workers", [population, population], seen)
         tour.report.expect("rendered anew, once", ["MISS", "HIT"], [reply.cache for reply in replies])
-    replies = [await tour.get(_FRENCH_CITIES, worker=worker) for worker in (0, 1)]
+    # This client has a floor now, and what was rendered before its write is not for it.
+    other = tour.client.other()
+    replies = [await other.get(_FRENCH_CITIES, worker=worker) for worker in (0, 1)]
+    tour.report.reply(replies[0])
     tour.report.expect(
         "X-Cache of what is not in the group", ["HIT", "HIT"], [reply.cache for reply in replies]
     )

@@ -28,6 +28,7 @@ class WorkerConfig:
     """What all workers share, and the ``sockets`` (file descriptors) that this one listens on."""
 
     dsn: str
+    replicas: Sequence[str]
     redis: str
     prefix: str
     secret: str
@@ -66,7 +67,12 @@ class _Server(uvicorn.Server):
 async def _serve(config: WorkerConfig) -> None:
     stopping = asyncio.Event()
     app = create_app(
-        config.dsn, config.redis, prefix=config.prefix, secret=bytes.fromhex(config.secret), stopping=stopping
+        config.dsn,
+        config.replicas,
+        config.redis,
+        prefix=config.prefix,
+        secret=bytes.fromhex(config.secret),
+        stopping=stopping,
     )
     settings = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=_GRACE

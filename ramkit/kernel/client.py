@@ -11,7 +11,7 @@ from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find_all
 
-__all__ = ["IPAddress", "TrustedProxies"]
+__all__ = ["IPAddress", "TrustedProxies", "parse_address"]
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 _Network: TypeAlias = IPv4Network | IPv6Network

@@ -1,6 +1,6 @@
 """The request context: one slotted object a request, by which rooms meet."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -18,15 +18,26 @@ class Floor:
     ``epochs`` maps a cache's name to ``(incarnation, epoch)``: the place in that cache's log that
     whoever answers must have read. ``positions`` maps a database's name to the LSN that a replica must
     have replayed. ``bypass`` names the caches that must not answer at all, because a purge of this client
-    is not confirmed yet.
+    is not confirmed yet; ``unconfirmed`` those of them of which that is news, of this very request.
     """
 
-    __slots__ = ("bypass", "epochs", "positions")
+    __slots__ = ("bypass", "epochs", "positions", "unconfirmed")
 
     def __init__(self) -> None:
         self.epochs: dict[str, tuple[int, int]] = {}
         self.positions: dict[str, int] = {}
         self.bypass: set[str] = set()
+        self.unconfirmed: set[str] = set()
+
+    @property
+    def bare(self) -> bool:
+        """Whether anything may be shown."""
+        return not (self.positions or self.epochs or self.bypass)
+
+    def go_past(self, cache: str) -> None:
+        """That cache must not answer: a purge of it is not confirmed."""
+        self.bypass.add(cache)
+        self.unconfirmed.add(cache)
 
     def raise_epoch(self, cache: str, incarnation: int, epoch: int) -> None:
         """Never lower within an incarnation; another incarnation replaces what was there."""
@@ -95,6 +106,7 @@ class RequestContext:
         "positions",
         "principal",
         "request_id",
+        "required",
         "session",
     )
 
@@ -102,6 +114,8 @@ class RequestContext:
         self.floor = Floor()
         #: by database: the LSN that the reads made so far cannot have missed, the lowest over its connections
         self.positions: dict[str, int] = {}
+        #: by database: the LSN that reads need beside the floor, of which the client is not told
+        self.required: dict[str, int] = {}
         #: when the response is of no use any more, on the clock's ``monotonic()``
         self.deadline: float | None = None
         #: the client's address, resolved once under the trusted-proxy policy (client.py)
@@ -132,11 +146,26 @@ class RequestContext:
         """The context of the request that this task works for, if any."""
         return _current.get()[0]
 
+    def wanted(self, database: str) -> int:
+        """The LSN that whoever answers a read must have replayed; -1 for none."""
+        return max(self.floor.positions.get(database, -1), self.required.get(database, -1))
+
+    def require(self, positions: Mapping[str, int]) -> None:
+        """Have what is read from here on be at or past these LSNs."""
+        for database, lsn in positions.items():
+            if lsn > self.required.get(database, -1):
+                self.required[database] = lsn
+
     def read_at(self, database: str, lsn: int) -> None:
         """Tell that the response rests on a read that cannot have missed what lies at or below ``lsn``."""
         known = self.positions.get(database)
         if known is None or lsn < known:
             self.positions[database] = lsn
+
+    def read_all(self, positions: Mapping[str, int] | None) -> None:
+        """Tell that the response rests on something that was read at these."""
+        for database, lsn in (positions or {}).items():
+            self.read_at(database, lsn)
 
     @contextmanager
     def active(self) -> Generator[None, None, None]:

@@ -20,6 +20,7 @@ class Event:
 
     ``metric``: the Prometheus name; ``kind``: its type; ``labels``: the fields that label it;
     ``value``: the field that is counted or observed (None: each event counts 1); ``help``: one line.
+    ``buckets``: a histogram's upper bounds. ``across``: what a gauge is over several processes.
     """
 
     metric: ClassVar[str]
@@ -27,6 +28,10 @@ class Event:
     labels: ClassVar[tuple[str, ...]] = ()
     value: ClassVar[str | None] = None
     help: ClassVar[str]
+    buckets: ClassVar[tuple[float, ...]] = (
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    )  # fmt: skip
+    across: ClassVar[Literal["sum", "max"]] = "max"
 
 
 Observer: TypeAlias = Callable[[Any], None]

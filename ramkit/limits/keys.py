@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from ramkit.kernel.asgi import Scope
-from ramkit.kernel.client import IPAddress, TrustedProxies
+from ramkit.kernel.client import IPAddress, TrustedProxies, parse_address
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find_all
@@ -22,17 +22,19 @@ class ByClient:
     by their network of that many bits: whoever has one address there has 2^64 of them.
     """
 
-    __slots__ = ("_address", "_shift")
+    __slots__ = ("_proxies", "_shift")
 
     def __init__(self, proxies: TrustedProxies | None = None, *, ipv6_prefix: int = 64) -> None:
         if not 1 <= ipv6_prefix <= 128:
             raise ConfigurationError("ipv6_prefix", f"{ipv6_prefix!r} is not between 1 and 128 bits")
-        self._address = (proxies or TrustedProxies()).client_address
+        self._proxies = proxies
         self._shift = 128 - ipv6_prefix
 
     def __call__(self, scope: Scope) -> str | None:
-        address = self._address(scope)
-        return None if address is None else _network(address, self._shift)
+        if self._proxies is not None:
+            return _network(self._proxies.client_address(scope), self._shift)
+        peer = scope.get("client")
+        return _network_of(peer[0], self._shift) if peer and len(peer[0]) <= _REMEMBERED else None
 
 
 #: ``ByClient()``: the peer's address, IPv6 by /64
@@ -99,10 +101,17 @@ def _store_key(policy: str, key: str | bytes | None) -> bytes:
 _remembered = lru_cache(maxsize=8192)(_store_key)
 
 
-def _network(address: IPAddress, shift: int) -> str:
+def _network(address: IPAddress | None, shift: int) -> str | None:
+    if address is None:
+        return None
     if isinstance(address, IPv6Address):
         return f"ipv6 {int(address) >> shift:x}/{128 - shift}"
     return f"ipv4 {int(address):x}"
+
+
+@lru_cache(maxsize=4096)
+def _network_of(host: str, shift: int) -> str | None:
+    return _network(parse_address(host), shift)
 
 
 def _name_of(scope: Scope) -> str | None:

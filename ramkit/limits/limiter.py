@@ -1,5 +1,6 @@
 """Limits outside of HTTP, and what the middleware asks."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -79,11 +80,9 @@ class Limiter:
             if known is None:
                 raise ConfigurationError("policy", f"there is no policy {policy!r}")
             policy = known
-        if cost < 0:
-            raise ConfigurationError("cost", f"{cost!r} is negative")
-        decision = await self._decide_one((policy, key, cost))
-        if self._observers:
-            notify(self._observers, _event(decision))
+        if not isinstance(cast(object, cost), int) or cost < 0:
+            raise ConfigurationError("cost", f"{cost!r} is no whole number of at least 0")
+        (decision,) = await self.decide((Asked(policy, key, cost),))
         if decision.source == "closed" and not policy.dry_run:
             raise LimitUnavailable("A rate limit cannot be checked.")
         return decision
@@ -91,50 +90,49 @@ class Limiter:
     async def decide(self, asked: Sequence[Asked]) -> Sequence[Decision]:
         """All of them in one round trip, all or nothing: if one refuses, none is charged. Those of
         ``dry_run`` policies are each decided for itself."""
-        if len(asked) == 1:
-            decisions = [await self._decide_one(asked[0])]
+        if len(asked) == 1 or len(groups := _grouped(asked)) == 1:
+            decisions = await self._decide(asked)
         else:
-            found = {each.policy.name: each for each in await self._decide_several(asked)}
+            parts = await asyncio.gather(*map(self._decide, groups))
+            found = {decision.policy.name: decision for part in parts for decision in part}
             decisions = [found[each.policy.name] for each in asked]
         if self._observers:
             for decision in decisions:
                 notify(self._observers, _event(decision))
         return decisions
 
-    async def _decide_one(self, asked: tuple[Policy, str | bytes | None, int]) -> Decision:
-        """As several, in a third of the time."""
-        policy, key, cost = asked
-        charge = Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
-        try:
-            ((backlog,),) = await self.store.take(((charge,),))
-        except Unavailable:
-            return (await self._without_store([(Asked(*asked),)]))[0]
-        return decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge))
-
-    async def _decide_several(self, asked: Sequence[Asked]) -> list[Decision]:
-        groups = _grouped(asked)
-        charges = [[_charge(each) for each in group] for group in groups]
+    async def _decide(self, group: Sequence[Asked]) -> Sequence[Decision]:
+        if len(group) == 1:  # as below, without the lists
+            policy, key, cost = group[0]
+            charge = Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
+            try:
+                backlog = (await self.store.take((charge,)))[0]
+            except Unavailable:
+                return await self._without_store(group)
+            return (
+                decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge)),
+            )
+        charges = [
+            Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
+            for policy, key, cost in group
+        ]
         try:
             backlogs = await self.store.take(charges)
         except Unavailable:
-            return await self._without_store(groups)
-        return _decisions(groups, charges, backlogs)
+            return await self._without_store(group)
+        return _decisions(group, charges, backlogs)
 
-    async def _without_store(self, groups: Sequence[Sequence[Asked]]) -> list[Decision]:
-        decisions: list[Decision] = []
-        local: list[Sequence[Asked]] = []
-        for group in groups:
-            closed = any(each.policy.on_failure == "closed" for each in group)
-            if not closed:
-                local.append([each for each in group if each.policy.on_failure == "local"])
-            decisions += [
-                _undecided(each.policy, closed=closed)
-                for each in group
-                if closed or each.policy.on_failure == "open"
-            ]
-        charges = [[_charge(each, self._processes) for each in group] for group in local]
+    async def _without_store(self, group: Sequence[Asked]) -> list[Decision]:
+        if any(each.policy.on_failure == "closed" for each in group):
+            return [_undecided(each.policy, closed=True) for each in group]
+        local = [each for each in group if each.policy.on_failure == "local"]
+        charges = [_share(each, self._processes) for each in local]
         backlogs = await self._local.take(charges)
-        return decisions + _decisions(local, charges, backlogs, self._processes)
+        found = iter(_decisions(local, charges, backlogs, self._processes))
+        return [
+            next(found) if each.policy.on_failure == "local" else _undecided(each.policy, closed=False)
+            for each in group
+        ]
 
 
 def _undecided(policy: Policy, *, closed: bool) -> Decision:
@@ -162,30 +160,25 @@ def _grouped(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
     return [*([binding] if binding else []), *([each] for each in dry)]
 
 
-def _charge(asked: Asked, share: int = 1) -> Charge:
-    """``share``: by how much the rate is divided. The quota is divided by that, too, but not below what this
-    request costs."""
+def _share(asked: Asked, processes: int) -> Charge:
+    """The rate is divided by the processes. The quota is, too, but not below what this request costs."""
     policy, key, cost = asked
-    increment, limit = cost * policy.interval * share, policy.limit
-    if share > 1 and cost <= policy.quota:
+    increment, limit = cost * policy.interval * processes, policy.limit
+    if cost <= policy.quota:
         limit = max(limit, increment)
     return Charge(store_key(policy.name, key), increment, limit)
 
 
 def _decisions(
-    groups: Sequence[Sequence[Asked]],
-    charges: Sequence[Sequence[Charge]],
-    backlogs: Sequence[Sequence[int]],
-    share: int = 0,
+    group: Sequence[Asked], charges: Sequence[Charge], backlogs: Sequence[int], share: int = 0
 ) -> list[Decision]:
-    found: list[Decision] = []
-    for group, taken, before in zip(groups, charges, backlogs, strict=True):
-        charged = all(map(admits, before, taken))
-        for (policy, _, _), charge, backlog in zip(group, taken, before, strict=True):
-            interval = policy.interval * (share or 1)
-            source: Literal["store", "local"] = "local" if share else "store"
-            found.append(decided(policy, charge, backlog, interval, source, charged=charged))
-    return found
+    """``share``: by how much the rate was divided; 0 for the store's whole."""
+    charged = all(map(admits, backlogs, charges))
+    source: Literal["store", "local"] = "local" if share else "store"
+    return [
+        decided(policy, charge, backlog, policy.interval * (share or 1), source, charged=charged)
+        for (policy, _, _), charge, backlog in zip(group, charges, backlogs, strict=True)
+    ]
 
 
 def _event(decision: Decision) -> RateLimitDecision:

@@ -1,6 +1,6 @@
 """Rate limits for HTTP and WebSockets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any
 
@@ -10,7 +10,7 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.lifespan import follow_lifespan
 from ramkit.kernel.observers import Observer
 from ramkit.limits.core import Decision
-from ramkit.limits.fields import fields, refusal, unavailable
+from ramkit.limits.fields import Fields, unavailable
 from ramkit.limits.keys import by_client
 from ramkit.limits.limiter import Asked, Limiter, passes
 from ramkit.limits.policy import Exempt, Policy, exemption
@@ -21,6 +21,7 @@ __all__ = ["RateLimitMiddleware"]
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 #: WebSocket: policy violation (RFC 6455 §7.4.1)
 _VIOLATION = 1008
+_EXCEEDED = {"type": "websocket.disconnect", "code": _VIOLATION, "reason": "rate limit exceeded"}
 #: of one middleware: a batch of requests with so many keys each is what a script in Redis can unpack at once
 _POLICIES = 32
 
@@ -61,7 +62,7 @@ class RateLimitMiddleware:
         self._requests = tuple(policy for policy in found if policy.on == "request")
         self._messages = tuple(policy for policy in found if policy.on == "message")
         self._is_exempt = exemption(exempt)
-        self._legacy = legacy_headers
+        self._fields = Fields(found, legacy=legacy_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -71,15 +72,15 @@ class RateLimitMiddleware:
         if kind not in ("http", "websocket") or (self._is_exempt is not None and self._is_exempt(scope)):
             await self.app(scope, receive, send)
             return
-        asked = await _ask(self._requests, scope) if self._requests else []
+        asked = await _ask(self._requests, scope) if self._requests else ()
         if asked:
             decisions = await self.limiter.decide(asked)
             if not passes(decisions):
                 await self._refusal(decisions)(scope, receive, send)
                 return
-            headers = fields(decisions, legacy=self._legacy)
+            headers = self._fields.of(decisions)
             if headers and (kind == "http" or _takes_headers(scope)):
-                send = _Told(send, headers)
+                send = _telling(send, headers)
         if kind == "websocket" and self._messages and (counted := await _ask(self._messages, scope)):
             socket = _Counted(self.limiter, counted, receive, send)
             receive, send = socket.receive, socket.send
@@ -88,7 +89,7 @@ class RateLimitMiddleware:
     def _refusal(self, decisions: Sequence[Decision]) -> ASGIApp:
         if any(each.source == "closed" and not each.policy.dry_run for each in decisions):
             return unavailable()
-        return refusal(decisions, legacy=self._legacy)
+        return self._fields.refusal(decisions)
 
 
 async def _ask(policies: Iterable[Policy], scope: Scope) -> list[Asked]:
@@ -98,19 +99,29 @@ async def _ask(policies: Iterable[Policy], scope: Scope) -> list[Asked]:
         if policy.is_exempt is not None and policy.is_exempt(scope):
             continue
         key: Any = (policy.key or by_client)(scope)
-        if type(key) is not str and isawaitable(key):
-            key = await key
+        if type(key) is not str:
+            key = await _key(policy, key)
         cost: Any = policy.cost
         if type(cost) is not int:
-            cost = cost(scope)
-            if isawaitable(cost):
-                cost = await cost
-        if not isinstance(cost, int) or cost < 0:
-            raise TypeError(f"policy {policy.name!r}: {cost!r} is no cost")
-        if not isinstance(key, (str, bytes, type(None))):
-            raise TypeError(f"policy {policy.name!r}: {type(key).__name__} is no key")
+            cost = await _cost(policy, cost(scope))
         asked.append(Asked(policy, key, cost))
     return asked
+
+
+async def _key(policy: Policy, key: Any) -> str | bytes | None:
+    if isawaitable(key):
+        key = await key
+    if not isinstance(key, (str, bytes, type(None))):
+        raise TypeError(f"policy {policy.name!r}: {type(key).__name__} is no key")
+    return key
+
+
+async def _cost(policy: Policy, cost: Any) -> int:
+    if isawaitable(cost):
+        cost = await cost
+    if not isinstance(cost, int) or cost < 0:
+        raise TypeError(f"policy {policy.name!r}: {cost!r} is no cost")
+    return cost
 
 
 def _takes_headers(scope: Scope) -> bool:
@@ -119,38 +130,38 @@ def _takes_headers(scope: Scope) -> bool:
     return [int(part) for part in spec.split(".")] >= [2, 1]
 
 
-class _Told:
+def _telling(send: Send, headers: RawHeaders) -> Send:
     """Sends on, with these headers in the response's first message."""
 
-    __slots__ = ("_headers", "_send")
-
-    def __init__(self, send: Send, headers: RawHeaders) -> None:
-        self._send, self._headers = send, headers
-
-    async def __call__(self, message: Message) -> None:
+    def tell(message: Message) -> Awaitable[None]:
         if message["type"] in _STARTS:
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
-        await self._send(message)
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        return send(message)
+
+    return tell
 
 
 class _Counted:
     """A WebSocket whose messages are counted."""
 
-    __slots__ = ("_asked", "_closed", "_limiter", "_receive", "_send")
+    __slots__ = ("_asked", "_closed", "_exceeded", "_limiter", "_receive", "_send")
 
     def __init__(self, limiter: Limiter, asked: Sequence[Asked], receive: Receive, send: Send) -> None:
         self._limiter, self._asked = limiter, asked
         self._receive, self._send = receive, send
-        self._closed = False
+        self._closed = self._exceeded = False
 
     async def receive(self) -> Message:
+        if self._exceeded:
+            return dict(_EXCEEDED)
         message = await self._receive()
         if message["type"] != "websocket.receive" or passes(await self._limiter.decide(self._asked)):
             return message
+        self._exceeded = True
         if not self._closed:
             self._closed = True
             await self._send({"type": "websocket.close", "code": _VIOLATION, "reason": "rate limit exceeded"})
-        return {"type": "websocket.disconnect", "code": _VIOLATION, "reason": "rate limit exceeded"}
+        return dict(_EXCEEDED)
 
     async def send(self, message: Message) -> None:
         """What the app still has to say goes nowhere, as after any disconnect."""

@@ -26,7 +26,7 @@ class Call:
     """
 
     # One is made for each request, and most never change these.
-    args: Sequence[Any] = ()
+    args: Sequence[bytes] = ()
     read = True
     script: Script | None = None
     slot = -1
@@ -39,7 +39,7 @@ class Call:
         future: "asyncio.Future[Any]",
         key: Any = None,
         *,
-        args: Sequence[Any] | None = None,
+        args: Sequence[bytes] | None = None,
         script: Script | None = None,
     ) -> None:
         self.future = future
@@ -49,7 +49,7 @@ class Call:
 
     def size(self) -> int:
         """Bytes it sends, about."""
-        return sum(len(arg) if isinstance(arg, bytes) else 16 for arg in self.args)
+        return sum(map(len, self.args))
 
     def succeed(self, reply: Any) -> None:
         if not self.future.done():

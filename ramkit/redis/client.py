@@ -9,9 +9,9 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.observers import Observer, observers_of
 from ramkit.redis.batching import Call, command, encode
 from ramkit.redis.cluster import Cluster
-from ramkit.redis.driver import FAILURES, Connection, ResponseError, call, drop
+from ramkit.redis.driver import FAILURES, Connection, ResponseError, call, drop, wrapped
 from ramkit.redis.endpoint import Endpoint, Settings
-from ramkit.redis.errors import RedisRefused, RedisUnavailable
+from ramkit.redis.errors import RedisUnavailable
 from ramkit.redis.follower import Follower
 from ramkit.redis.script import Script
 from ramkit.redis.urls import Opened, source
@@ -117,6 +117,17 @@ class Redis:
         (target or self._begin(loop)).submit(Call(future, args=packed))
         return future
 
+    async def execute_everywhere(self, *args: Any) -> list[Any]:
+        """The replies of each node of a cluster to a command without keys, replicas that are away left out;
+        elsewhere the one that there is."""
+        if not self.clustered:
+            return [await self.execute(*args)]
+        await self.execute("PING")  # once that is answered, the topology is known
+        target = self._target
+        if not isinstance(target, Cluster):
+            raise RedisUnavailable("Redis client was closed")
+        return await target.ask_each([encode(arg) for arg in args])
+
     def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[Any] = (), *, replicas: int = 0
     ) -> Awaitable[Any]:
@@ -195,7 +206,7 @@ class Redis:
                 await connection.send_packed_command([command(b"WAIT", replicas, wait)], check_health=False)
                 confirmed: int = await connection.read_response(disable_decoding=True)
         except ResponseError as error:
-            raise RedisRefused(str(error)) from error
+            raise wrapped(error) from error
         except FAILURES as error:
             # whether it hangs for others too is for a call of theirs to find
             _ = self.get(keys[0])

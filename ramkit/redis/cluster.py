@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+from redis.cluster import PRIMARY
 from redis.crc import key_slot
 
 from ramkit.redis.batching import Call
 from ramkit.redis.breaker import Breaker
-from ramkit.redis.driver import FAILURES, AskError, MovedError, connector
+from ramkit.redis.driver import FAILURES, AskError, Connect, MovedError, connector
 from ramkit.redis.endpoint import Endpoint, Settings
 from ramkit.redis.errors import RedisUnavailable
 
@@ -82,6 +84,29 @@ class Cluster:
             await self._read_topology()
         return self._endpoint_at(key_slot(key))
 
+    async def ask_each(self, args: Sequence[bytes]) -> list[Any]:
+        """The replies of all primaries, and of the replicas that answer. Raises RedisUnavailable."""
+        nodes: list[Any] = list(self._cluster.nodes_manager.nodes_cache.values())
+        asked = (self._ask(str(node.host), int(node.port), args) for node in nodes)
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        found: list[Any] = []
+        for node, reply in zip(nodes, replies, strict=True):
+            if not isinstance(reply, BaseException):
+                found.append(reply)
+            elif node.server_type == PRIMARY or not isinstance(reply, RedisUnavailable):
+                raise reply
+        return found
+
+    async def _ask(self, host: str, port: int, args: Sequence[bytes]) -> Any:
+        """By a connection of its own: whether a replica answers is nothing to the callers of primaries."""
+        endpoint = Endpoint(f"{host}:{port}", self._connect_to(host, port), self._settings)
+        try:
+            future: asyncio.Future[Any] = self._loop.create_future()
+            endpoint.submit(Call(future, args=args))
+            return await future
+        finally:
+            await endpoint.aclose()
+
     async def aclose(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -129,13 +154,16 @@ class Cluster:
     def _endpoint(self, host: str, port: int) -> Endpoint:
         endpoint = self._endpoints.get((host, port))
         if endpoint is None:
-            node: Any = next(iter(self._cluster.nodes_manager.nodes_cache.values()))
-            connect = connector(node.connection_class, node.connection_kwargs, host=host, port=port)
+            connect = self._connect_to(host, port)
             endpoint = Endpoint(
                 f"{host}:{port}", connect, self._settings, redirect=self._redirect, lost=self.refresh
             )
             self._endpoints[host, port] = endpoint
         return endpoint
+
+    def _connect_to(self, host: str, port: int) -> Connect:
+        node: Any = next(iter(self._cluster.nodes_manager.nodes_cache.values()))
+        return connector(node.connection_class, node.connection_kwargs, host=host, port=port)
 
     def _redirect(self, call: Call, error: AskError) -> None:
         """ASK is for this call alone; MOVED for all, so the topology is read anew."""

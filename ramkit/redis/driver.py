@@ -16,6 +16,7 @@ from redis.exceptions import (
 )
 
 from ramkit.redis.batching import script_command
+from ramkit.redis.errors import RedisRefused
 from ramkit.redis.script import Script
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "call",
     "connector",
     "drop",
+    "opened",
+    "wrapped",
 ]
 
 #: what a broken or refused connection raises
@@ -87,6 +90,17 @@ def connector(connection_class: Callable[..., Any], settings: Mapping[str, Any],
     return connect
 
 
+async def opened(connect: Connect) -> Connection:
+    """A connection, connected. Raises what is in ``FAILURES``."""
+    connection = connect()
+    try:
+        await connection.connect()
+    except BaseException:
+        await drop(connection)
+        raise
+    return connection
+
+
 async def drop(connection: Connection | None) -> None:
     """Close without waiting for the server; never raises."""
     if connection is not None:
@@ -105,3 +119,12 @@ async def call(connection: Connection, script: Script, keys: Sequence[bytes], ar
         whole = script_command(script, keys, args, whole=True)
         await connection.send_packed_command([whole], check_health=False)
         return await connection.read_response(disable_decoding=True)
+
+
+def wrapped(error: Exception) -> Exception:
+    """The seam at which redis-py's error replies become ours."""
+    if not isinstance(error, ResponseError):
+        return error
+    refused = RedisRefused(str(error))
+    refused.__cause__ = error
+    return refused

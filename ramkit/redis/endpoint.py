@@ -15,7 +15,7 @@ from typing import Any
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.observers import Observer, notify
-from ramkit.redis.batching import Call, pack, plan, take
+from ramkit.redis.batching import SHARED, Call, pack, plan, take
 from ramkit.redis.breaker import Breaker
 from ramkit.redis.driver import (
     FAILURES,
@@ -27,10 +27,11 @@ from ramkit.redis.driver import (
     ReadOnlyError,
     ResponseError,
     TryAgainError,
-    drop,
+    opened,
+    wrapped,
 )
-from ramkit.redis.errors import RedisRefused, RedisUnavailable
-from ramkit.redis.events import RedisBatch, RedisOutage
+from ramkit.redis.errors import RedisUnavailable
+from ramkit.redis.events import RedisBatch, RedisOutage, RedisRoundTrip
 from ramkit.redis.lane import Lane
 from ramkit.redis.wire import Wire
 
@@ -49,6 +50,8 @@ LOOKS = 4
 GRACES = 3
 #: repeats after NOSCRIPT, a redirection or a lost connection
 TRIES = 5
+#: kinds of refusal that are logged
+KINDS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,6 @@ class Settings:
     cooldown: float
     clock: Clock
     observers: tuple[Observer, ...] = ()
-
-
-#: kinds of refusal that are logged
-_KINDS = 32
 
 
 class Endpoint:
@@ -116,13 +115,7 @@ class Endpoint:
 
     async def open(self) -> Connection:
         """A connection of the caller's own, connected. Raises what is in ``FAILURES``."""
-        connection = self.connect()
-        try:
-            await connection.connect()
-        except BaseException:
-            await drop(connection)
-            raise
-        return connection
+        return await opened(self.connect)
 
     async def aclose(self) -> None:
         """Close all; calls under way raise RedisUnavailable. Usable again afterwards."""
@@ -165,6 +158,9 @@ class Endpoint:
             lane.connecting = False
             self._work(lane)
             await wire.gone
+        except asyncio.CancelledError:
+            self._abandoned(lane)
+            raise
         except FAILURES as error:
             self._unconnected(lane, str(error) or type(error).__name__)
         except Exception as error:
@@ -173,6 +169,20 @@ class Endpoint:
         finally:
             if wire is not None:
                 wire.close()
+
+    def _abandoned(self, lane: Lane) -> None:
+        """Somebody cancelled its task, perhaps the end of the loop: the next call connects, nobody before."""
+        if lane not in self._lanes or lane.task is not asyncio.current_task():
+            return
+        calls, lane.batch, lane.connecting = lane.batch, [], False
+        lane.disconnect()
+        if not any(each.batch for each in self._lanes):  # nobody comes for the queue
+            calls, self._queue, self._waking = calls + self._queue, [], False
+        for call in calls:
+            call.fail(RedisUnavailable(f"connection to Redis at {self.name} was cancelled"))
+        self._forget(calls)
+        if lane not in self._idle:
+            self._rest(lane)
 
     def _unconnected(self, lane: Lane, reason: str) -> None:
         """A Redis that refuses one connection more (maxclients) is not away while another one serves."""
@@ -215,7 +225,7 @@ class Endpoint:
         for command in commands:
             lane.expected += (None, command) if command.asking else (command,)
         lane.wire.send(pack(commands))
-        if self._queue:
+        if self._queue or (len(batch) >= SHARED and not self._idle):  # the next long one is to be shared
             self._wake()
 
     def _rest(self, lane: Lane) -> None:
@@ -243,7 +253,8 @@ class Endpoint:
         size, lane.batch = len(lane.batch), []
         self._queue[:0], self._repeat = self._repeat, []
         if self._settings.observers:
-            notify(self._settings.observers, RedisBatch(size, self._replied - lane.began))
+            notify(self._settings.observers, RedisBatch(size))
+            notify(self._settings.observers, RedisRoundTrip(self._replied - lane.began))
         if self._queue:
             self._work(lane)
         else:
@@ -268,10 +279,10 @@ class Endpoint:
     def _refuse(self, call: Call, error: Exception) -> None:
         """Fail a call, and tell the operator the first time that Redis says such a thing."""
         kind = str(error).partition(" ")[0]
-        if kind not in self._told and len(self._told) < _KINDS:
+        if kind not in self._told and len(self._told) < KINDS:
             self._told.add(kind)
             _log.warning("Redis at %s refuses: %s", self.name, error)
-        call.fail(_wrapped(error))
+        call.fail(wrapped(error))
 
     def _broken(self, lane: Lane, error: Exception) -> None:
         """The connection was lost. Reads under way are repeated once, nothing else is: it may have been
@@ -387,12 +398,3 @@ class Endpoint:
             failed += not call.future.done()
             call.fail(RedisUnavailable(reason))
         return failed
-
-
-def _wrapped(error: Exception) -> Exception:
-    """The seam at which redis-py's error replies become ours."""
-    if not isinstance(error, ResponseError):
-        return error
-    refused = RedisRefused(str(error))
-    refused.__cause__ = error
-    return refused

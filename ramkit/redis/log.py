@@ -9,15 +9,16 @@ import math
 import random
 import secrets
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.log import Fold
 from ramkit.redis.client import Redis
 from ramkit.redis.errors import RedisUnavailable
 from ramkit.redis.follower import COUNT, Entries
 from ramkit.redis.script import Script
 
-__all__ = ["Fold", "Log"]
+__all__ = ["Log"]
 
 _APPEND = Script.load("scripts/log.lua", "scripts/append.lua")
 _READ = Script.load("scripts/log.lua", "scripts/read.lua")
@@ -31,16 +32,6 @@ _LAST_ID = b"18446744073709551615-0"  # beyond all
 _REMEMBERED = 64
 #: reads in a row that bring nothing before a log that keeps changing is given up
 _PATIENCE = 8
-
-
-class Fold(Protocol):
-    """What the messages are folded into."""
-
-    def reset(self, incarnation: int, epoch: int, snapshot: bytes | None) -> None: ...
-
-    def apply(self, epoch: int, message: bytes) -> None: ...
-
-    def snapshot(self) -> bytes: ...
 
 
 def _id(epoch: int) -> bytes:

@@ -3,7 +3,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from ramkit.auth.endpoints import TokenEndpoints
-from ramkit.auth.jwt import RefreshTokens, Revocations
+from ramkit.auth.jwt import InvalidToken, RefreshTokens, Revocations
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
 from tests.auth.jwt.making import hs256
@@ -167,3 +167,36 @@ def test_mistakes_name_their_argument(argument, options):
     with pytest.raises(ConfigurationError) as caught:
         endpoints(**options)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("path", ["/login", "/refresh"])
+async def test_what_is_under_way_is_logged_out_everywhere_too(path, asgi_client, monkeypatch):
+    revocations = Revocations()
+    service = hs256(revocations=revocations)
+    refresh = RefreshTokens(revocations=revocations)
+    racing = False
+
+    async def slow(username, password):
+        if racing:
+            await refresh.revoke_subject("ada")
+        return "ada"
+
+    use = refresh._store.use
+
+    async def slow_use(*args, **options):
+        used = await use(*args, **options)
+        await refresh.revoke_subject("ada")
+        return used
+
+    app = TokenEndpoints(slow, tokens=service, refresh=refresh)
+    async with asgi_client(app) as client:
+        first = (await client.post("/login", json=GOOD)).json()
+        racing = True
+        monkeypatch.setattr(refresh._store, "use", slow_use)
+        sent = GOOD if path == "/login" else {"refresh_token": first["refresh_token"]}
+        late = (await client.post(path, json=sent)).json()
+        monkeypatch.undo()
+        with pytest.raises(InvalidToken, match="revoked"):
+            service.verify(late["access_token"])
+        again = await client.post("/refresh", json={"refresh_token": late["refresh_token"]})
+        assert again.status_code == 401

@@ -147,3 +147,38 @@ def test_mistakes_are_named():
         with pytest.raises(ConfigurationError, match=next(iter(arguments))):
             PasswordService(**arguments)
     assert module.__all__
+
+
+async def test_who_waits_while_it_closes_is_told(monkeypatch):
+    service, go = PasswordService(**CHEAP, parallel=1), threading.Event()
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", lambda *_: go.wait(30))
+    under_way, waiting = (asyncio.ensure_future(service.verify("", "password")) for _ in range(2))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(service.aclose())
+    with pytest.raises(PasswordsBusy):
+        await waiting
+    go.set()
+    await closing
+    assert await under_way
+
+
+async def test_who_leaves_makes_no_room_for_another_before_the_thread_is_done(monkeypatch):
+    service, go = PasswordService(**CHEAP, parallel=1, waiting=0), threading.Event()
+    began = threading.Event()
+
+    def slow(*_):
+        began.set()
+        return go.wait(30)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", slow)
+    leaving = asyncio.ensure_future(service.verify("", "password"))
+    await asyncio.to_thread(began.wait, 30)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    with pytest.raises(PasswordsBusy):
+        await service.verify("", "password")
+    go.set()
+    await service.aclose()
+    assert leaving.cancelled()
+    assert await service.verify("", "password")
+    await service.aclose()

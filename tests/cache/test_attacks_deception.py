@@ -147,6 +147,44 @@ async def test_dots_that_are_no_segments_are_names(path):
     assert (await ask(app, path)).x_cache == "HIT"
 
 
+HIDDEN = ["%3B", ";", "%0A", "%00", "%23", "%3F", "%2F", "%2f", "%5C", "%7F"]
+
+
+@pytest.mark.parametrize("delimiter", HIDDEN)
+async def test_a_rule_that_shares_does_not_share_what_hides_a_delimiter(delimiter):
+    """Breaks when a rule for files ignores cookies where a server further back ends the path before ".css":
+    the page of whoever asked first would be everybody's. Its groups and ttl stay."""
+    rule = Rule("*.css", cookies="ignore", identity="ignore", set_cookie="everybody", groups=["files"])
+    app = cached(Account(of_field(b"cookie")), rule)
+    assert b"ada" in (await ask(app, f"/account{delimiter}x.css", headers=COOKIE)).body
+    assert (await ask(app, f"/account{delimiter}x.css")).x_cache == "MISS"
+    assert (await ask(app, f"/account{delimiter}x.css")).x_cache == "HIT"
+    assert (await ask(app, f"/account{delimiter}x.css", headers=COOKIE)).x_cache == "MISS"
+    await app.cache.purge_groups("files")
+    assert (await ask(app, f"/account{delimiter}x.css")).x_cache == "MISS"
+
+
+@pytest.mark.parametrize(
+    "path", ["/account/x.css", "/account%20x.css", "/account!x.css", "/account%C3%A9.css"]
+)
+async def test_a_rule_that_shares_shares_the_rest(path):
+    """Breaks when the test above passes by refusing all."""
+    app = cached(Account(of_field(b"x")), Rule("*.css", cookies="ignore"))
+    await ask(app, path, headers=COOKIE)
+    assert (await ask(app, path)).x_cache == "HIT"
+
+
+@pytest.mark.parametrize(
+    "control",
+    ["private; max-age=60", "max-age=60; private", "max-age=60, no-store;x", "s-maxage=60;no-store"],
+)
+async def test_private_is_heard_behind_a_semicolon(control):
+    """Breaks when a directive is hidden by a separator that is none (RFC 9111 §5.2), and that many write."""
+    app = cached(Account(of_field(b"x"), *cacheable(control)), Rule("/*"))
+    await ask(app, "/a")
+    assert (await ask(app, "/a")).x_cache == "MISS"
+
+
 # -- RFC 9213: what Cache-Control says is not for a cache that is spoken to itself ---------------------------
 
 

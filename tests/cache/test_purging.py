@@ -284,13 +284,15 @@ def test_what_is_not_understood_purges_everything() -> None:
     encode = msgspec.msgpack.encode
     unknown = [
         b"",
-        b"\x02" + whole[1:],
+        b"\x01" + whole[1:],
         whole[:-1],
         whole + b"\x00",
-        b"\x01" + encode((False, [SLOTS], [])),
-        b"\x01" + encode((False, [-1], [])),
-        b"\x01" + encode({"slots": []}),
-        b"\x01\x93\xc2\x90\x91\xa2\xff\xfe",
+        b"\x02" + encode((False, [SLOTS], [], {})),
+        b"\x02" + encode((False, [-1], [], {})),
+        b"\x02" + encode((False, [1], [], {"main": -1})),
+        b"\x02" + encode((False, [1], [])),
+        b"\x02" + encode({"slots": []}),
+        b"\x02\x94\xc2\x90\x91\xa2\xff\xfe\x80",
     ]
     for data in unknown:
         made = table((10, data))
@@ -306,9 +308,10 @@ def test_a_snapshot_that_is_not_understood_is_a_birth_epoch() -> None:
         b"",
         b"\x00" + whole[1:],
         whole[:-1],
-        b"\x01" + encode((0, {SLOTS: 5}, {}, [])),
-        b"\x01" + encode((-1, {}, {}, [])),
-        b"\x01" + encode((0, {}, {}, [[5, False, 6]])),
+        b"\x02" + encode((0, {SLOTS: 5}, {}, [], {}, {})),
+        b"\x02" + encode((-1, {}, {}, [], {}, {})),
+        b"\x02" + encode((0, {}, {}, [[5, False, 6, {}]], {}, {})),
+        b"\x02" + encode((0, {}, {}, [], {"main": {1: -1}}, {})),
     ]
     for data in unknown:
         made = table((3, message(["g:a"])))
@@ -319,9 +322,9 @@ def test_a_snapshot_that_is_not_understood_is_a_birth_epoch() -> None:
 
 @given(st.binary(max_size=40))
 def test_no_bytes_raise(data: bytes) -> None:
-    made = table((10, data), (11, b"\x01" + data))
+    made = table((10, data), (11, b"\x02" + data))
     assert made.epoch == 11
-    made.reset(7, 20, b"\x01" + data)
+    made.reset(7, 20, b"\x02" + data)
     assert made.judge(entry(1, subject="")) in Verdict
 
 
@@ -357,7 +360,7 @@ def test_a_snapshot_judges_as_what_it_was_made_of() -> None:
 def test_a_snapshot_is_bounded() -> None:
     made = table()
     for epoch, soft in ((2**60, False), (2**60 + 1, True)):
-        made.apply(epoch, b"\x01" + msgspec.msgpack.encode((soft, list(range(SLOTS)), [])))
+        made.apply(epoch, b"\x02" + msgspec.msgpack.encode((soft, list(range(SLOTS)), [], {})))
     for number in range(64):
         made.apply(2**61 + number, message((), patterns=[f"/{number}{'x' * 500}"]))
     snapshot = made.snapshot()
@@ -368,3 +371,38 @@ def test_a_snapshot_is_bounded() -> None:
         STALE,
         VALID,
     ]
+
+
+def test_the_highest_position_of_a_slots_purges_is_kept() -> None:
+    made = table(
+        (2, message(["g:a"], positions={"main": 70})),
+        (3, message(["g:a", "g:b"], soft=True, positions={"main": 50, "other": 5})),
+        (4, message(["g:c"])),
+    )
+    for each in (made, later_than(made)):
+        assert each.writes
+        assert each.written([slot("g:a")], "/a") == {"main": 70, "other": 5}
+        assert each.written([slot("g:b")], "/a") == {"main": 50, "other": 5}
+        assert each.written([slot("g:c"), slot("g:d")], "/a") == {}
+        assert each.written([slot("g:c"), slot("g:b")], "/a") == {"main": 50, "other": 5}
+        each.apply(5, message((), patterns=["/x*"], positions={"main": 60}))
+        for table_ in (each, later_than(each)):
+            assert table_.written([slot("g:c")], "/xy") == {"main": 60}
+            assert table_.written([slot("g:c")], "/yx") == {}
+        each.apply(6, message((), patterns=["/x*"], positions={"other": 7}))
+        assert each.written([], "/xy") == {"main": 60, "other": 7}
+        each.apply(7, message((), patterns=["*"], positions={"other": 9}))
+        for table_ in (each, later_than(each)):
+            assert table_.written([], "/yx") == {"main": 60, "other": 9}, (
+                "of what is no more it is known at least"
+            )
+        each.reset(8, 1, None)
+        assert each.written([], "/") == {"main": 70, "other": 9}, "a lost log takes no writes back"
+    assert not table((2, message(["g:a"]))).writes
+
+
+def later_than(made: PurgeTable) -> PurgeTable:
+    """A process that begins with the other's snapshot."""
+    later = PurgeTable()
+    later.reset(made.incarnation, made.epoch, made.snapshot())
+    return later

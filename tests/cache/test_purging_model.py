@@ -330,9 +330,9 @@ def test_nobody_who_carries_the_floor_or_has_read_the_log_sees_what_was_purged(
 class _ForgetsBans(PurgeTable):
     """The oldest ban is dropped, not folded into the birth epoch."""
 
-    def _ban(self, epoch: int, pattern: str, *, soft: bool) -> None:
+    def _ban(self, epoch: int, pattern: str, positions: dict[str, int], *, soft: bool) -> None:
         birth = self._birth
-        super()._ban(epoch, pattern, soft=soft)
+        super()._ban(epoch, pattern, positions, soft=soft)
         self._birth = birth
 
 

@@ -1,8 +1,10 @@
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
 import pytest
 
+from ramkit.db import Database
 from ramkit.demo.data import SCHEMA, world
 from ramkit.demo.errors import DemoError
 from ramkit.demo.places import PAGE, Places
@@ -31,8 +33,8 @@ async def test_the_world_is_there_and_gone_afterwards(postgres_dsn: str) -> None
     async with world(postgres_dsn) as (countries, cities):
         assert countries > 200
         assert cities > 30_000
-        async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as pool:
-            places = Places(pool)
+        async with aclosing(Database(postgres_dsn, min_size=1)) as db:
+            places = Places(db)
             assert len(await places.countries()) == countries
             iceland = await places.country("IS")
             assert iceland is not None
@@ -48,8 +50,8 @@ async def test_the_world_is_there_and_gone_afterwards(postgres_dsn: str) -> None
 
 
 async def test_pages_search_and_changes(postgres_dsn: str) -> None:
-    async with world(postgres_dsn), asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as pool:
-        places = Places(pool)
+    async with world(postgres_dsn), aclosing(Database(postgres_dsn, min_size=1)) as db:
+        places = Places(db)
         pages = [*await places.cities("DE", 1), *await places.cities("DE", 2)]
         assert len({city["id"] for city in pages}) == 2 * PAGE
         sizes = [city["population"] for city in pages]

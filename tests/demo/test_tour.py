@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import uvicorn
 
+from ramkit.db import Database
 from ramkit.demo.client import Client
 from ramkit.demo.data import world
 from ramkit.demo.processes import address, listen, loopback
@@ -76,7 +77,9 @@ async def test_a_wrong_service_fails_the_tour(wrong: type[Liar | Broken] | None,
         await stack.enter_async_context(world(postgres_dsn))
         apps: list[ASGIApp] = []
         for _ in range(2):
-            service: ASGIApp = WorkerName(create_service(postgres_dsn, stopping=stopping))
+            db = Database(postgres_dsn, min_size=1)
+            stack.push_async_callback(db.aclose)
+            service: ASGIApp = WorkerName(create_service(db, stopping=stopping))
             apps.append(wrong(service) if wrong is not None else service)
         addresses = await stack.enter_async_context(served(apps))
         client = await stack.enter_async_context(Client.opened(addresses[0], addresses))

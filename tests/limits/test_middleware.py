@@ -336,6 +336,23 @@ async def test_what_the_app_says_after_the_limit_goes_nowhere(limited):
     assert socket.kinds == ["accept", "close"]
 
 
+async def test_nothing_reaches_the_app_after_the_limit_even_when_there_is_quota_again(clock):
+    heard = []
+
+    async def deaf(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        for _ in range(4):
+            heard.append((await receive())["type"].removeprefix("websocket."))
+            clock.advance(3600)
+
+    limit = RateLimitMiddleware(deaf, policies=[Policy("m", "1/2h", on="message")], clock=clock)
+    socket = Socket("a", "b", "c", "d")
+    await limit(socket.scope, socket.receive, socket.send)
+    assert heard == ["receive", "disconnect", "disconnect", "disconnect"]
+    assert [message["text"] for message in socket.coming[:-1]] == ["c", "d"]  # not even taken
+
+
 async def test_message_policies_leave_requests_alone(limited):
     app = limited(Policy("m", "1/h", on="message"))
     answers = [await ask(app, "/") for _ in range(3)]
@@ -356,8 +373,10 @@ async def test_outside_of_http(clock):
     assert (await limiter.check("mails", "ann@example.org", cost=0)).remaining == 1
     with pytest.raises(ConfigurationError, match="policy"):
         await limiter.check("letters", "ann")
-    with pytest.raises(ConfigurationError, match="cost"):
-        await limiter.check("mails", "ann", cost=-1)
+    for cost in (-1, 0.5, float("nan"), float("inf"), "1"):
+        with pytest.raises(ConfigurationError, match="cost"):
+            await limiter.check("mails", "ann@example.org", cost=cost)
+    assert (await limiter.check("mails", "ann@example.org", cost=0)).remaining == 1
 
 
 async def test_a_store_is_shared_by_whoever_has_it(clock):

@@ -15,7 +15,7 @@ from tests.limits.asking import Hello, ask, status_of
 class Away:
     """A store that does not answer."""
 
-    async def take(self, groups):
+    async def take(self, charges):
         raise Unavailable("away")
 
     async def aclose(self):

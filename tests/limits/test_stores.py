@@ -1,15 +1,16 @@
-"""What every store of limits owes, and what each does beyond it."""
+"""The stores fulfil their contract, and what each does beyond it."""
 
 import asyncio
 import random
 
 import pytest
 
-from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.limits import MemoryStore, RedisStore
 from ramkit.limits.core import Charge
 from ramkit.redis import Redis
 from ramkit.testing.clock import ManualClock
+from ramkit.testing.contracts.limits import LimitStoreContract
 
 HOUR = 3_600_000_000
 
@@ -19,64 +20,32 @@ def charge(key: str, units: int = 1, quota: int = 3, tag: str = "t") -> Charge:
     return Charge(b"l:{%s}:%s" % (tag.encode(), key.encode()), units * HOUR, quota * HOUR)
 
 
-@pytest.fixture(params=["memory", "redis", "cluster"])
-async def store(request):
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    name = "redis_url" if request.param == "redis" else "redis_cluster"
-    server = request.getfixturevalue(name)
-    made = RedisStore(getattr(server, "url", server), deadline=10)
-    yield made
-    await made.aclose()
+class TestMemory(LimitStoreContract):
+    def make(self):
+        return MemoryStore()
+
+
+class TestRedis(LimitStoreContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis_url):
+        self.url = redis_url
+
+    def make(self):
+        return RedisStore(self.url, deadline=10)
+
+
+class TestCluster(LimitStoreContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis_cluster):
+        self.url = redis_cluster.url
+
+    def make(self):
+        return RedisStore(self.url, deadline=10)
 
 
 async def units(store, *charges):
     """Backlogs of one group in units, rounded: less than one is earned meanwhile."""
-    (backlogs,) = await store.take([charges])
-    return [round(backlog / HOUR, 1) for backlog in backlogs]
-
-
-async def test_charges_until_the_limit_and_not_beyond(store):
-    assert [await units(store, charge("a")) for _ in range(5)] == [[0], [1], [2], [3], [3]]
-    assert await units(store, charge("b", 2)) == [0]
-    assert await units(store, charge("b", 2)) == [2]  # 4 of 3: refused whole
-    assert await units(store, charge("b", 1)) == [2]
-    assert await units(store, charge("b", 1)) == [3]
-
-
-async def test_nothing_is_taken_by_looking(store):
-    assert [await units(store, charge("a", 0)) for _ in range(3)] == [[0]] * 3
-
-
-@pytest.mark.parametrize("tags", ["ttt", "tuv"], ids=["one tag", "different tags"])
-async def test_a_group_is_all_or_nothing(store, tags):
-    group = [charge(name, 1, quota, tag) for name, quota, tag in zip("abc", (5, 2, 9), tags, strict=True)]
-    assert [await units(store, *group) for _ in range(4)] == [[0] * 3, [1] * 3, [2] * 3, [2] * 3]
-    looks = [charge(name, 0, 9, tag) for name, tag in zip("abc", tags, strict=True)]
-    assert await units(store, *looks) == [2, 2, 2]
-
-
-async def test_groups_are_decided_for_themselves(store):
-    groups = [[charge("a", 4)], [charge("b", 1, tag="u"), charge("c", 1, tag="v")]]
-    for before in (0, 1):
-        backlogs = await store.take(groups)
-        assert [[round(each / HOUR, 1) for each in group] for group in backlogs] == [[0], [before] * 2]
-
-
-async def test_calls_of_one_turn_see_each_other(store):
-    groups = [[charge("a", 1, 5)] for _ in range(8)] + [[charge("b", 1, 5), charge("a", 1, 5)]] * 2
-    replies = await asyncio.gather(*(store.take([group]) for group in groups))
-    assert sorted(round(group[0] / HOUR) for (group,) in replies[:8]) == [0, 1, 2, 3, 4, 5, 5, 5]
-    assert await units(store, charge("b", 0)) == [0]
-
-
-async def test_it_is_earned_again(store):
-    quick = Charge(b"l:{q}:q", 1000, 1000)
-    async with asyncio.timeout(20):
-        assert await units(store, quick) == [0]
-        while (await store.take([[quick]]))[0][0]:  # admitted when the millisecond is over
-            await asyncio.sleep(0)
+    return [round(backlog / HOUR, 1) for backlog in await store.take(charges)]
 
 
 # -- in memory -----------------------------------------------------------------------------------------
@@ -95,7 +64,7 @@ async def test_idle_keys_go_first(clock):
     for number in range(60):
         await units(store, Charge(b"new%d" % number, HOUR, HOUR))
     assert len(store) <= 100
-    (backlogs,) = await store.take([[Charge(b"%d" % number, 0, HOUR) for number in range(100)]])
+    backlogs = await store.take([Charge(b"%d" % number, 0, HOUR) for number in range(100)])
     assert backlogs == [0] * 60 + [number * 1_000_000 for number in range(1, 41)]
 
 
@@ -117,13 +86,13 @@ async def test_what_is_forgotten_is_always_what_is_owed_least(clock):
         clock.advance(rng.random() * 20)
         now = int(clock.monotonic() * 1_000_000)
         key, increment = b"%d" % rng.randrange(40), rng.randrange(1, 60_000_000)
-        await store.take([[Charge(key, increment, HOUR)]])
+        await store.take([Charge(key, increment, HOUR)])
         model[key] = max(model.get(key, 0), now) + increment
         active = sorted((tat for tat in model.values() if tat > now), reverse=True)
         if len(active) > 20:
             model = {each: tat for each, tat in model.items() if tat >= active[19]}
         look = [Charge(each, 0, HOUR) for each in map(b"%d".__mod__, range(40))]
-        (backlogs,) = await store.take([look])
+        backlogs = await store.take(look)
         assert backlogs == [max(model.get(each.key, 0) - now, 0) for each in look]
 
 
@@ -138,7 +107,8 @@ def test_the_bound_is_a_number():
 async def test_keys_expire_by_themselves_and_hold_nothing_in_clear(redis_url, redis_server):
     store = RedisStore(redis_url, prefix="app:", deadline=10)
     try:
-        await store.take([[Charge(b"l:{a}:p", 90_000_000, HOUR)], [Charge(b"l:{b}:p", 0, HOUR)]])
+        await store.take([Charge(b"l:{a}:p", 90_000_000, HOUR)])
+        await store.take([Charge(b"l:{b}:p", 0, HOUR)])
     finally:
         await store.aclose()
     assert redis_server.execute("KEYS", "*") == [b"app:l:{a}:p"]
@@ -148,10 +118,10 @@ async def test_keys_expire_by_themselves_and_hold_nothing_in_clear(redis_url, re
 async def test_the_charges_of_a_turn_are_one_script(redis_url, redis_server):
     store = RedisStore(redis_url, deadline=10)
     try:
-        await store.take([[charge("warm")]])
+        await store.take([charge("warm")])
         redis_server.execute("CONFIG", "RESETSTAT")
         groups = [[charge(f"k{n}"), charge(f"m{n}", tag="u")][: 1 + n % 2] for n in range(60)]
-        await asyncio.gather(*(store.take([group]) for group in groups))
+        await asyncio.gather(*map(store.take, groups))
         stats = redis_server.execute("INFO", "commandstats")
     finally:
         await store.aclose()
@@ -164,10 +134,10 @@ async def test_the_largest_batch_goes_through(redis_url):
     store = RedisStore(redis_url, deadline=10)
     groups = [[charge(f"k{call}.{n}") for n in range(32)] for call in range(300)]
     try:
-        replies = await asyncio.gather(*(store.take([group]) for group in groups))
+        replies = await asyncio.gather(*map(store.take, groups))
     finally:
         await store.aclose()
-    assert {tuple(backlogs) for (backlogs,) in replies} == {(0,) * 32}
+    assert set(map(tuple, replies)) == {(0,) * 32}
 
 
 @pytest.mark.parametrize("ahead", [HOUR * 24 * 365, 3 * HOUR + 1], ids=["clock set back", "lower quota"])
@@ -204,3 +174,45 @@ async def test_a_redis_of_the_user_stays_open(redis_url):
         assert await redis.execute("PING") == b"PONG"
     finally:
         await redis.aclose()
+
+
+# -- on a cluster --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(redis_cluster):
+    """Two charges of an hour out of twenty, on two nodes."""
+    nodes = {redis_cluster.node_of(tag): tag for tag in "tuvwxyz"}
+    first, second = list(nodes.values())[:2]
+    return charge("a", 1, 20, first), charge("b", 1, 20, second)
+
+
+async def test_who_leaves_gives_back_what_a_refused_group_took(redis_cluster, apart):
+    """Else who is refused by one limit, and goes at once, uses up another for all."""
+    store = RedisStore(redis_cluster.url, deadline=10)
+    first, second = apart
+    try:
+        await store.take([charge("a", 20, 20, first.key[3:4].decode())])
+        for _ in range(10):
+            leaving = asyncio.ensure_future(store.take([first, second]))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            await units(store, first, second)  # a round trip more on each node
+        await asyncio.gather(*(store.take([each]) for each in (first, second)))
+        assert await units(store, second) == [1]
+    finally:
+        await store.aclose()
+
+
+async def test_a_node_that_refuses_costs_nothing_on_another(redis_cluster, apart):
+    store = RedisStore(redis_cluster.url, deadline=10)
+    first, second = apart
+    redis_cluster.node_of(b"rk:" + first.key).execute("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await store.take([first, second])
+        assert await units(store, second) == [0]
+    finally:
+        await store.aclose()

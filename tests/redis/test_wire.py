@@ -1,6 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -204,3 +205,40 @@ async def test_a_loop_that_ends_closes_what_was_not_closed(redis_url: str) -> No
 
     # a connection left open is a ResourceWarning, which fails the test
     assert await asyncio.to_thread(asyncio.run, main()) == b"v"
+
+
+async def test_a_task_that_somebody_cancels_costs_its_own_calls_and_no_deadline(
+    redis_url: str, closing: Closing
+) -> None:
+    async def cancel() -> None:
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("ramkit.redis ")]
+        assert tasks
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    events = list[object]()
+    redis = closing(Redis(redis_url, deadline=30.0, observers=[events.append]))
+    await redis.execute("SET", "k", "v")
+    await cancel()  # at rest
+    async with asyncio.timeout(10):
+        assert await redis.get(b"k") == b"v"
+        under_way = asyncio.ensure_future(_outcome(redis.execute("BLPOP", "nothing", 20)))
+        await asyncio.sleep(0.05)
+        await cancel()  # while a command is under way
+        assert isinstance(await under_way, RedisUnavailable)
+        assert await redis.get(b"k") == b"v"
+        await redis.aclose()
+        connecting = asyncio.ensure_future(_outcome(redis.get(b"k")))
+        await asyncio.sleep(0)
+        await cancel()  # while it connects
+        assert isinstance(await connecting, RedisUnavailable)
+        assert await redis.get(b"k") == b"v"
+    assert not [event for event in events if isinstance(event, RedisOutage)]
+
+
+async def _outcome(asked: Awaitable[Any]) -> Any:
+    try:
+        return await asked
+    except RedisUnavailable as error:
+        return error

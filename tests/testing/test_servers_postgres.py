@@ -164,3 +164,17 @@ def test_a_role_that_may_not_create_databases_is_named(postgres_server):
             pass
     finally:
         postgres_server.execute("DROP ROLE guest")
+
+
+def test_a_replica_follows_the_one_that_was_promoted():
+    with PostgresServer.launch() as primary, primary.replica() as first, primary.replica() as second:
+        primary.synchronous(2)
+        primary.execute("CREATE TABLE notes (text text)")
+        first.promote()
+        second.follow(first)
+        first.execute("INSERT INTO notes VALUES ('new')")
+        second.caught_up()
+        assert second.execute("SELECT text FROM notes") == [("new",)]
+        assert primary.execute("SELECT text FROM notes") == []
+        second.clean()
+        assert second.execute("SELECT text FROM notes") == []

@@ -1,7 +1,6 @@
 """An issuer's keys, fetched and kept fresh (RFC 7517)."""
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -9,6 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ramkit.auth.jwt.core.keys import Key, KeySet, public_part
 from ramkit.auth.jwt.errors import KeysUnavailable
@@ -30,6 +31,10 @@ _log = logging.getLogger("ramkit")
 _RETRY: Final = 1.0
 _LONGEST: Final = 86_400.0
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})", re.IGNORECASE)
+#: RFC 9110 §8.8.3, and no more of it than can be sent back
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+#: keys of a document; and those that are looked at in one turn of the loop, some 50 µs each
+_MOST, _AT_ONCE = 100, 10
 _NOT_KEPT = re.compile(r"(?:^|[,\s])(?:no-store|no-cache)(?:[,\s]|$)", re.IGNORECASE)
 
 
@@ -42,7 +47,8 @@ class JWKSClient(LoopBound):
     ``timeout`` seconds and ``max_bytes``, follows no redirect, and goes over https only, unless
     ``plain_http_lets_others_forge_keys``. While the issuer does not answer, the last keys serve for
     ``outage`` seconds beyond their age; then it is 503. Keys that are gone from the set verify nothing any
-    more. Those that are malformed, too short, secret or not for signatures are left out, and only those.
+    more. Those that are malformed, too short, secret or not for signatures are left out,
+    and only those; a document of more than 100 keys counts as failed.
 
     ``client``: your own ``httpx.AsyncClient``, which stays open.
     """
@@ -55,7 +61,7 @@ class JWKSClient(LoopBound):
         cooldown: float = 30,
         timeout: float = 5,
         outage: float = 3600,
-        max_bytes: int = 2**19,
+        max_bytes: int = 2**17,
         plain_http_lets_others_forge_keys: bool = False,
         client: "httpx.AsyncClient | None" = None,
         clock: Clock | None = None,
@@ -100,7 +106,7 @@ class JWKSClient(LoopBound):
         """Wait for the first keys, or for others when those that there are may not be used any more."""
         moment = self._monotonic()
         if moment >= self._dead_at and (flight := self._fly(moment)) is not None:
-            await asyncio.shield(flight)
+            await asyncio.wait([flight])  # neither does who is cancelled cancel it, nor the other way round
 
     async def look_for_more(self) -> bool:
         """Fetch because a token names an unknown key; whether that changed anything."""
@@ -109,7 +115,7 @@ class JWKSClient(LoopBound):
             self._retry_at = -math.inf
         flight = self._fly(moment) if moment - self._tried >= self._cooldown else self._under_way()
         if flight is not None:
-            await asyncio.shield(flight)
+            await asyncio.wait([flight])
         return self.keys.version != version
 
     async def start(self) -> None:
@@ -173,20 +179,25 @@ class JWKSClient(LoopBound):
                 body += chunk
                 if len(body) > self._max_bytes:
                     raise ValueError(f"longer than {self._max_bytes} bytes")
-        skipped = self._take(bytes(body))
-        self._etag = response.headers.get("etag")
+        skipped = await self._take(bytes(body))
+        etag = response.headers.get("etag", "")
+        self._etag = etag if _ETAG.fullmatch(etag) else None
         self._renew(response.headers)
         return "fetched", skipped
 
-    def _take(self, body: bytes) -> int:
+    async def _take(self, body: bytes) -> int:
         """The usable keys of a document; how many are not. Raises ValueError for what is no key set."""
-        parsed: Any = json.loads(body)
+        parsed: Any = msgspec.json.decode(body)
         listed = cast(dict[str, Any], parsed).get("keys") if isinstance(parsed, dict) else None
         if not isinstance(listed, list):
             raise ValueError("it is no JWK Set")
         document = cast(list[object], listed)
+        if len(document) > _MOST:
+            raise ValueError(f"more than {_MOST} keys")
         keys: list[Key] = []
-        for each in document:
+        for number, each in enumerate(document):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 keys.append(Key.from_jwk(public_part(each)))
             except ConfigurationError as error:

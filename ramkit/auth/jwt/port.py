@@ -46,9 +46,18 @@ class RefreshStore(Protocol):
     """
 
     async def create(
-        self, family: str, token: bytes, subject: str, data: bytes, *, idle: float, absolute: float
+        self,
+        family: str,
+        token: bytes,
+        subject: str,
+        data: bytes,
+        *,
+        idle: float,
+        absolute: float,
+        age: float,
     ) -> None:
-        """Begin a family with the hash of its first token; both lifetimes in seconds."""
+        """Begin a family with the hash of its first token; both lifetimes in seconds. It counts as begun
+        ``age`` seconds ago."""
         ...
 
     async def use(
@@ -60,6 +69,10 @@ class RefreshStore(Protocol):
         ago: repeated, whoever comes first. Any other: reused, and the family is gone. (Who knows a family's
         key has held a token of it.) A family that was begun before its subject was cut off is unknown.
         """
+        ...
+
+    async def known(self, family: str) -> bool:
+        """Whether there is such a family."""
         ...
 
     async def drop(self, family: str) -> None:

@@ -61,8 +61,11 @@ class RefreshTokens:
         self._revocations, self._observers = revocations, observers_of(observers)
         self._store: RefreshStore = _store_of(store)
 
-    async def issue(self, subject: str, data: Mapping[str, Any] | None = None) -> RefreshGrant:
-        """The first token of a new family: a login. ``data`` (JSON) is kept with the family. Raises
+    async def issue(
+        self, subject: str, data: Mapping[str, Any] | None = None, *, age: float = 0
+    ) -> RefreshGrant:
+        """The first token of a new family: a login. ``data`` (JSON) is kept with the family. ``age``: seconds
+        since the login was asked for; ``revoke_subject`` ends those, too, that were under way. Raises
         ``Unavailable``."""
         token = new_token()
         await self._store.create(
@@ -72,6 +75,7 @@ class RefreshTokens:
             msgspec.json.encode(data or {}),
             idle=self.idle,
             absolute=self._absolute,
+            age=age,
         )
         return RefreshGrant(token.text, token.family, subject, dict(data or {}))
 
@@ -95,16 +99,16 @@ class RefreshTokens:
 
     async def revoke(self, token: str) -> None:
         """Log out: the token's family is dead, and with revocations its access tokens. A token that is none
-        is nothing to log out. Raises ``Unavailable``."""
+        is nothing to log out, and so is one that was made up. Raises ``Unavailable``."""
         read = read_token(token)
-        if read is not None:
+        if read is not None and await self._store.known(read.family):
             await self.revoke_family(read.family)
 
     async def revoke_family(self, family: str) -> None:
         """Log out by the family's name. Raises ``Unavailable``."""
-        await self._store.drop(family)
-        if self._revocations is not None:
+        if self._revocations is not None:  # first: who has to try again finds the family still there
             await self._revocations.revoke_family(family)
+        await self._store.drop(family)
 
     async def revoke_subject(self, subject: str) -> None:
         """Log out everywhere: every family of this subject, and with revocations every access token until

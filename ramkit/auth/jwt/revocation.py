@@ -93,19 +93,24 @@ class Revocations(LoopBound):
         until = now + 2 * self.lifetime
         await self.log.append(message([revocation(kind, name, now, until)]))
 
+    async def revoked(self, claims: Mapping[str, Any]) -> bool:
+        """Whether these are of a token that was revoked; reads the log first where that is not known. Raises
+        ``RevocationsUnavailable``."""
+        try:
+            self._check_known()
+        except RevocationsUnavailable:
+            await self.catch_up()
+        return self._revokes(claims)
+
     # -- what the service asks --
 
     def check(self, verified: Verified) -> None:
         """Raises ``InvalidToken`` for a token that was revoked, ``RevocationsUnavailable`` when that is not
         known."""
-        moment = self._monotonic()
-        if moment > self.log.until and not self.log.current() and moment > self.log.until + self._slack:
-            raise RevocationsUnavailable(_UNKNOWN)
+        self._check_known()
         if verified.folded == self._list.version:
             return
-        if self._list.orphaned:
-            self._republish()
-        if self._list.revokes(verified.claims):
+        if self._revokes(verified.claims):
             raise InvalidToken("The token was revoked.")
         verified.folded = self._list.version
 
@@ -134,6 +139,16 @@ class Revocations(LoopBound):
     async def _ready(self) -> None:
         if self._backend is not None:
             await self._backend.ready()
+
+    def _check_known(self) -> None:
+        moment = self._monotonic()
+        if moment > self.log.until and not self.log.current() and moment > self.log.until + self._slack:
+            raise RevocationsUnavailable(_UNKNOWN)
+
+    def _revokes(self, claims: Mapping[str, Any]) -> bool:
+        if self._list.orphaned:
+            self._republish()
+        return self._list.revokes(claims)
 
     def _republish(self) -> None:
         """The log was lost: what this process knows goes into the new one. Others do the same; it is one

@@ -19,6 +19,9 @@ from ramkit.kernel.errors import ConfigurationError
 
 __all__ = ["JWTService"]
 
+#: keys that one token is tried with
+_TRIED = 8
+
 
 class JWTService:
     """Signs and verifies JWTs (RFC 7519, RFC 8725).
@@ -87,8 +90,9 @@ class JWTService:
             if isinstance(said.get(name), datetime):
                 said[name] = int(cast(datetime, said[name]).timestamp())
         try:
-            begins, _ = window_of(said, self._policy.leeway)
+            begins, ends = window_of(said, self._policy.leeway)
             check_claims(said, self._policy, max(now, begins))  # one that counts later may be signed now
+            self._check_lifetime(ends, now)
         except ValueError as error:
             raise ConfigurationError("claims", str(error)) from None
         key = self.keys.signing()
@@ -136,6 +140,12 @@ class JWTService:
         except Malformed as error:
             raise InvalidToken(str(error)) from None
 
+    def now(self) -> float:
+        """Unix time as ``iat`` has it: in whole seconds, with revocations by theirs and to the
+        microsecond."""
+        now = self._now()
+        return int(now) if self._revocations is None else int(now * 1e6) / 1e6
+
     async def start(self) -> None:
         """Fetch keys and revocations now; never raises because their servers are away."""
         for each in (self._remote, self._revocations):
@@ -155,15 +165,22 @@ class JWTService:
             claims = claims_of(parts.payload)
             now = self._now()
             begins, ends = check_claims(claims, self._policy, now)
+            self._check_lifetime(ends, now)
         except (Malformed, Refused) as error:
             raise InvalidToken(str(error)) from None
         verified = Verified(claims, begins, ends, version)
         if self._revocations is not None:
-            if ends - now > self._revocations.lifetime + self._policy.leeway:
-                raise InvalidToken("The token lives longer than its revocation would be known.")
             self._revocations.check(verified)
+        try:
+            copy = verified.copy()
+        except RecursionError:
+            raise InvalidToken("The token's claims are nested too deep.") from None
         self._remembered.put(token, verified)
-        return verified.copy()
+        return copy
+
+    def _check_lifetime(self, ends: float, now: float) -> None:
+        if self._revocations is not None and ends - now > self._revocations.lifetime + self._policy.leeway:
+            raise Refused("The token lives longer than its revocation would be known.")
 
     def _check_signature(self, parts: Parts) -> None:
         header = parts.header
@@ -172,6 +189,8 @@ class JWTService:
         candidates = self.keys.candidates(header.get("kid"), header.get("alg", ""))
         if not candidates:
             raise UnknownKey("The token's key is not known.")
+        if len(candidates) > _TRIED:  # else who names no key would have us work for many
+            raise Refused("The token does not say by which of many keys.")
         if not any(key.verify(parts.signed, parts.signature) for key in candidates):
             raise Refused("The token's signature is wrong.")
 
@@ -181,8 +200,12 @@ class JWTService:
             claims["iss"] = self._issuer[0]
         if self._audience:
             claims["aud"] = self._audience[0] if len(self._audience) == 1 else list(self._audience)
-        issued = int(now) if self._revocations is None else int(now * 1e6) / 1e6
-        return {**claims, "iat": issued, "exp": int(now + self.expires_in), "jti": secrets.token_urlsafe(16)}
+        return {
+            **claims,
+            "iat": self.now(),
+            "exp": int(now + self.expires_in),
+            "jti": secrets.token_urlsafe(16),
+        }
 
 
 def _segment(value: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """Refuses what another site has a visitor's browser do here."""
 
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import quote_plus, unquote_to_bytes
 
 from ramkit.auth.sessions.core.csrf import SAFE, Verdict, judge, origins_of
 from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
@@ -47,7 +48,9 @@ class CSRFMiddleware:
         if not field:
             raise ConfigurationError("field", "a form's field has a name")
         self.app, self._trusted = app, origins_of(trusted_origins)
-        self._header, self._field = header.lower().encode(), field
+        self._header = header.lower().encode()
+        # No more of a form is read than this: it may have tens of thousands of fields.
+        self._field = re.compile(rb"(?:^|&)" + re.escape(quote_plus(field).encode()) + rb"=([^&]*)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -76,9 +79,8 @@ class CSRFMiddleware:
         if content_type != _FORM:
             return Verdict.REFUSED, receive
         body, again = await _read(receive)
-        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True) if body is not None else []
-        found = [value for name, value in pairs if name == self._field]
-        return (_verdict(scope, found[0].encode()) if len(found) == 1 else Verdict.REFUSED), again
+        found = self._field.findall(body) if body is not None else []
+        return (_verdict(scope, unquote_to_bytes(found[0])) if len(found) == 1 else Verdict.REFUSED), again
 
 
 def csrf_token(connection: Any) -> str:

@@ -20,8 +20,8 @@ class SessionUnavailable(Unavailable):
 
 
 class SessionTooLarge(RamkitError, ValueError):
-    """A session would take ``size`` bytes where ``bound`` are allowed; it was not stored."""
+    """A session would take ``size`` bytes, or keys, where ``bound`` are allowed; it was not stored."""
 
-    def __init__(self, size: int, bound: int) -> None:
-        super().__init__(f"the session takes {size} bytes, of {bound} that are allowed")
+    def __init__(self, size: int, bound: int, unit: str = "bytes") -> None:
+        super().__init__(f"the session takes {size} {unit}, of {bound} that are allowed")
         self.size, self.bound = size, bound

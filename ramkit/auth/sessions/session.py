@@ -5,9 +5,7 @@ from typing import Any, NoReturn, Self
 
 from ramkit.auth.sessions.core.record import (
     EMPTY,
-    Change,
     Fields,
-    change_between,
     decode_map,
     encode_fields,
     encode_map,
@@ -83,9 +81,13 @@ class Session(dict[str, Any]):
         """It could not be read."""
         return self._error is not None
 
-    def change(self) -> Change:
-        """What this request did to it. Raises TypeError for a value that cannot be encoded."""
-        return change_between(self.base, encode_fields(dict(super().items())))
+    @property
+    def fields(self) -> Fields:
+        """The encoded values as they are now. Raises TypeError for what cannot be encoded."""
+        try:
+            return fields_of(encode_map(self))
+        except ValueError:
+            return encode_fields(dict(super().items()))  # says which key it is
 
     def rebase(self, handle: str | None) -> None:
         """It was stored as it is: from now on changes are what differs from this."""

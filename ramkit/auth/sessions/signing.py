@@ -5,36 +5,44 @@ from typing import Any, Protocol
 
 import jwt
 
+from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["Revocable", "SecretSigner", "Signer"]
+__all__ = ["AUDIENCE", "Revocable", "SecretSigner", "Signer"]
 
-_AUDIENCE = "ramkit.session"
+#: whom the cookies' tokens are for: it keeps them from being taken for any others under the same key
+AUDIENCE = "ramkit.session"
 #: RFC 7518 §3.2: HS256 wants a key as long as its hash
 _KEY_BYTES = 32
 
 
 class Signer(Protocol):
-    """Signs claims into a JWT and verifies it; ``ramkit.auth.jwt.JWTService`` is one."""
+    """Signs claims into a JWT and verifies it; ``ramkit.auth.jwt.JWTService(audience=AUDIENCE)`` is one. One
+    that has ``start`` and ``aclose`` is opened and closed with the lifespan."""
 
-    def sign(self, claims: Mapping[str, Any], /) -> str:
-        """A token with these claims, ``exp`` and ``iat`` among them."""
+    def now(self) -> float:
+        """Unix time, by which it judges tokens."""
         ...
 
-    def verify(self, token: str, /) -> Mapping[str, Any]:
-        """Its claims. Raises ValueError, or an HTTPException, for one that does not count, and
-        ``Unavailable`` where that is not known."""
+    def sign(self, claims: Mapping[str, Any], /) -> str:
+        """A token with these claims, ``aud``, ``exp`` and ``iat`` among them."""
+        ...
+
+    def authenticate(self, token: str, /) -> Awaitable[Mapping[str, Any]]:
+        """The claims of a token for ``AUDIENCE`` that has not expired. Raises ValueError, or an
+        HTTPException, for any other, and ``Unavailable`` where that is not known."""
         ...
 
 
 class Revocable(Protocol):
-    """Which signed sessions do not count any more."""
+    """Which signed sessions do not count any more; ``ramkit.auth.jwt.Revocations`` knows. Opened and closed
+    as a ``Signer`` is."""
 
-    def revoked(self, claims: Mapping[str, Any], /) -> bool:
+    def revoked(self, claims: Mapping[str, Any], /) -> Awaitable[bool]:
         """Whether these were revoked. Raises ``Unavailable`` where that is not known."""
         ...
 
-    def revoke(self, claims: Mapping[str, Any], /) -> Awaitable[None]:
+    def revoke_token(self, claims: Mapping[str, Any], /) -> Awaitable[None]:
         """Let these count no more (``jti``, until ``exp``). Raises ``Unavailable``."""
         ...
 
@@ -42,7 +50,10 @@ class Revocable(Protocol):
 class SecretSigner:
     """HS256 under one secret. ``previous``: secrets that only verify, while they are rotated."""
 
-    def __init__(self, secret: str | bytes, *, previous: tuple[str | bytes, ...] = ()) -> None:
+    def __init__(
+        self, secret: str | bytes, *, previous: tuple[str | bytes, ...] = (), clock: Clock | None = None
+    ) -> None:
+        self._time = (clock if clock is not None else SystemClock()).time
         self._secrets = tuple(
             one.encode() if isinstance(one, str) else bytes(one) for one in (secret, *previous)
         )
@@ -50,22 +61,24 @@ class SecretSigner:
             raise ConfigurationError("secret", f"at least {_KEY_BYTES} random bytes (RFC 7518 §3.2)")
 
     def sign(self, claims: Mapping[str, Any], /) -> str:
-        # Its audience and type keep it from being taken for any other token under this secret.
-        said = {**claims, "aud": _AUDIENCE}
-        return jwt.encode(said, self._secrets[0], algorithm="HS256", headers={"typ": "session+jwt"})
+        return jwt.encode(dict(claims), self._secrets[0], algorithm="HS256", headers={"typ": "session+jwt"})
 
-    def verify(self, token: str, /) -> Mapping[str, Any]:
+    def now(self) -> float:
+        return int(self._time())
+
+    async def authenticate(self, token: str, /) -> Mapping[str, Any]:
         for secret in self._secrets:
             try:
-                # Times are judged by the session's own clock.
+                # The time is that of the clock here, not PyJWT's.
                 found: dict[str, Any] = jwt.decode(
                     token,
                     secret,
                     algorithms=["HS256"],
-                    audience=_AUDIENCE,
+                    audience=AUDIENCE,
                     options={"require": ["exp", "iat", "jti"], "verify_exp": False, "verify_iat": False},
                 )
             except jwt.InvalidTokenError:
                 continue
-            return found
+            if isinstance(found["exp"], int) and self._time() < found["exp"]:
+                return found
         raise ValueError("no session of ours")

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from ramkit.auth.sessions.core.cookies import Cookie
 from ramkit.auth.sessions.core.ids import hash_of, new_id, subject_hash
-from ramkit.auth.sessions.core.record import NIL, NOBODY, Change, Fields, Record, map_of, merge, size_of
+from ramkit.auth.sessions.core.record import (
+    NIL,
+    NOBODY,
+    Change,
+    Fields,
+    Record,
+    change_between,
+    map_of,
+    size_of,
+)
 from ramkit.auth.sessions.errors import SessionTooLarge
 from ramkit.auth.sessions.events import SessionRead, SessionWrite
 from ramkit.auth.sessions.keeping import Keeping, Late
@@ -23,6 +32,9 @@ from ramkit.kernel.observers import Event, Observer, notify
 __all__ = ["ServerSide", "Subject"]
 
 _log = logging.getLogger("ramkit.auth")
+
+#: Keys of one session: merging takes some 2 µs for each, and the loop waits meanwhile.
+_MOST_KEYS = 1000
 
 #: whose a session is: the key that says so, or a function of the scope
 Subject = str | Callable[[Scope], Any]
@@ -50,7 +62,7 @@ class ServerSide(NamedTuple):
         except Unavailable as error:
             self.tell(SessionRead("unavailable"))
             return _Stored(self, None, None, Session(error=error, context=context))
-        except ValueError:  # damaged
+        except (ValueError, RecursionError):  # damaged
             record = session = None
         if record is None or session is None:
             self.tell(SessionRead("unknown"))
@@ -112,8 +124,8 @@ class _Stored:
         if self._dead or not self._changed():
             await self._extend()
             return None
-        change = session.change()
-        fields = merge(session.base, change)
+        fields = session.fields
+        change = change_between(session.base, fields)
         if session.cleared or (was is not None and change and not fields):
             return await self._end(scope, fields, cookie=cookie)
         if self._key is None or was is None:
@@ -210,3 +222,5 @@ class _Stored:
         size = size_of(fields)
         if size > self._keeper.max_bytes:
             raise SessionTooLarge(size, self._keeper.max_bytes)
+        if len(fields) > _MOST_KEYS:
+            raise SessionTooLarge(len(fields), _MOST_KEYS, "keys")

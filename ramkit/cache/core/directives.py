@@ -11,8 +11,9 @@ __all__ = ["LONGEST", "UNREADABLE", "delta", "field_names", "flag", "parse", "se
 _FOREVER = 2**31
 
 # Members are split at the commas outside of quoted strings; a quote that is never closed is taken as
-# it stands, so that odd extensions cannot hide their neighbours (§5.2.3).
-_MEMBER = re.compile(r'(?:[^",]++|"(?:[^"\\]|\\.)*+"|")++')
+# it stands, so that odd extensions cannot hide their neighbours (§5.2.3). A semicolon is no separator, but
+# many write one: `private; max-age=60` means private.
+_MEMBER = re.compile(r'(?:[^",;]++|"(?:[^"\\]|\\.)*+"|")++')
 _ESCAPED = re.compile(r"\\(.)")
 
 

@@ -1,5 +1,7 @@
 """What a store keeps: one entry, and its bytes."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ramkit.kernel.asgi import RawHeaders
@@ -15,6 +17,7 @@ __all__ = [
     "Entry",
     "decode",
     "encode",
+    "lowest",
 ]
 
 #: ``Entry.status`` of entries that are no response: a memoized value; a list of Vary specifications; parts
@@ -26,7 +29,7 @@ VALUE, VARIANTS, PARTS = 0, 1, 2
 #: app cannot validate it. SILENT: it has no Cache-Control, so its rule says what browsers may do.
 SHARED, BY_RULE, OWN_ETAG, SILENT = 1, 2, 4, 8
 
-_VERSION = b"\x02"
+_VERSION = b"\x03"
 
 
 class Entry(msgspec.Struct, array_like=True, eq=False):
@@ -34,6 +37,7 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
 
     ``incarnation`` and ``epoch`` are the log's when the render began; ``slots`` the hashed names
     by which it can be purged; ``subject`` the path that purge patterns are matched with ("" for none).
+    ``positions``: by database, the LSN that its render cannot have missed; None if it read none.
     """
 
     incarnation: int
@@ -51,6 +55,7 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
     refresh_at: float = 0.0
     flags: int = 0
     status: int = VALUE
+    positions: dict[str, int] | None = None
     headers: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
     body: bytes = b""
     # -- of this process only, never encoded --
@@ -59,6 +64,12 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
     #: the headers of a hit, good until the entry's age is a second more, or its refresh is due
     head: RawHeaders = msgspec.field(default_factory=list[tuple[bytes, bytes]])
     head_until: float = 0.0
+
+    def misses(self, positions: Mapping[str, int]) -> bool:
+        """Whether it may lack what was written at one of these LSNs, by database. Of a database that it did
+        not read, it lacks nothing."""
+        own = self.positions
+        return own is not None and any(lsn > own.get(name, lsn) for name, lsn in positions.items())
 
     @property
     def size(self) -> int:
@@ -69,7 +80,18 @@ class Entry(msgspec.Struct, array_like=True, eq=False):
             + 4 * len(self.subject)
             + sum(len(n) + len(v) + 120 for n, v in self.headers)
             + 8 * len(self.slots)
+            + 150 * len(self.positions or ())
         )
+
+
+def lowest(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int] | None:
+    """The positions of what is made of two."""
+    if one is None or other is None:
+        both = one if one is not None else other
+        return dict(both) if both is not None else None
+    return {
+        name: min(lsns) for name in {*one, *other} if (lsns := [p[name] for p in (one, other) if name in p])
+    }
 
 
 _decoder = msgspec.msgpack.Decoder(Entry)
@@ -84,7 +106,7 @@ def encode(entry: Entry) -> bytes:
     return _VERSION + _encoder.encode(
         (
             e.incarnation, e.epoch, e.slots, e.subject, e.stored, e.fresh_until, e.revalidate_until,
-            e.error_until, e.age, e.refresh_at, e.flags, e.status, e.headers, e.body,
+            e.error_until, e.age, e.refresh_at, e.flags, e.status, e.positions, e.headers, e.body,
         )
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Under what a response is kept: the primary key and the secondary key of Vary (RFC 9111 §2, §4.1)."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -27,6 +28,9 @@ _VARY = 64
 #: Bytes of a query.
 _LONGEST_QUERY = 4096
 _DEFAULT_PORT = {"http": b":80", "https": b":443"}
+#: Delimiters of a decoded path: whoever stands behind may end the path there, and answer for another one than
+#: the rule is about (web cache deception; Doyhenard, "Gotta cache 'em all", 2024).
+_DELIMITERS = re.compile(r"[\x00-\x1f\x7f\\?#;]")
 
 
 class Target:
@@ -45,6 +49,8 @@ class Target:
         # The raw path tells /a%2Fb from /a/b; a middleware outside may have changed the path, or where
         # the app is mounted, and left it.
         raw: bytes = scope.get("raw_path") or b""
+        if self.rule is not None and (_DELIMITERS.search(self.path) or b"%2f" in raw.lower()):
+            self.rule = self.rule.strict
         self._paths = raw.partition(b"?")[0], _bytes(self.path), _bytes(scope.get("root_path", ""))
         self.key = primary(self.scheme, self.host, self._paths, selected)
 

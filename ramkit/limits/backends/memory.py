@@ -32,42 +32,38 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._tats)
 
-    async def take(self, groups: Sequence[Sequence[Charge]]) -> Sequence[Sequence[int]]:
-        now = int(self._monotonic() * _SECOND)
-        if len(groups) == 1:
-            return (self._take(groups[0], now),)
-        return [self._take(group, now) for group in groups]
-
-    async def aclose(self) -> None:
-        """Nothing was opened; entries stay."""
-
-    def _take(self, group: Sequence[Charge], now: int) -> Sequence[int]:
-        tats = self._tats
-        if len(group) == 1:  # as below, without the lists
-            charge = group[0]
+    async def take(self, charges: Sequence[Charge]) -> Sequence[int]:
+        now, tats = int(self._monotonic() * _SECOND), self._tats
+        if len(charges) == 1:  # as below, without the lists
+            charge = charges[0]
             key, increment, limit = charge
             backlog = backlog_of(tats.get(key, 0), now, limit)
-            if admits(backlog, charge):
-                self._charge(key, increment, now + backlog + increment, now)
+            if backlog + increment <= limit:
+                self._charge(key, increment, backlog, now)
             return (backlog,)
         backlogs: list[int] = []
         fits = True
-        for charge in group:
+        for charge in charges:
             backlog = backlog_of(tats.get(charge.key, 0), now, charge.limit)
             backlogs.append(backlog)
             fits = fits and admits(backlog, charge)
         if fits:
-            for backlog, (key, increment, _) in zip(backlogs, group, strict=True):
-                self._charge(key, increment, now + backlog + increment, now)
+            for backlog, (key, increment, _) in zip(backlogs, charges, strict=True):
+                self._charge(key, increment, backlog, now)
         return backlogs
 
-    def _charge(self, key: bytes, increment: int, tat: int, now: int) -> None:
+    async def aclose(self) -> None:
+        """Nothing was opened; entries stay."""
+
+    def _charge(self, key: bytes, increment: int, backlog: int, now: int) -> None:
         """With a new key two that are idle are forgotten, and whatever is too much."""
-        known = key in self._tats
-        if known or increment:
+        tat = now + backlog + increment
+        if key in self._tats:
             self._tats[key] = tat
-        if known or not increment:
             return
+        if not increment:
+            return
+        self._tats[key] = tat
         heapq.heappush(self._heap, (tat, key))
         for _ in range(2):
             if self._heap[0][0] > now:

@@ -1,5 +1,6 @@
 """Limits that all processes share, on Redis' own clock."""
 
+import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -45,43 +46,45 @@ class RedisStore:
         )
         self._prefix = prefix.encode()
 
-    async def take(self, groups: Sequence[Sequence[Charge]]) -> Sequence[Sequence[int]]:
-        if self.redis.clustered:
-            parts = [[(part, self._take(part)) for part in _by_tag(group)] for group in groups]
-            return [await self._joined(group, asked) for group, asked in zip(groups, parts, strict=True)]
-        if len(groups) == 1:
-            return (await self._take(groups[0]),)
-        replies = [self._take(group) for group in groups]  # all are under way before the first is awaited
-        return [await reply for reply in replies]
+    def take(self, charges: Sequence[Charge]) -> Awaitable[Sequence[int]]:
+        if self.redis.clustered and len(charges) > 1:
+            parts = [(part, self._take(part)) for part in _by_tag(charges)]
+            # also when the caller is cancelled: what is under way may have to be given back
+            return asyncio.shield(self._joined(charges, parts)) if len(parts) > 1 else parts[0][1]
+        return self._take(charges)
 
     async def aclose(self) -> None:
         if self._own:
             await self.redis.aclose()
 
-    def _take(self, group: Sequence[Charge]) -> Awaitable[Sequence[int]]:
-        prefix, args = self._prefix, [b"%d" % len(group)]
-        for _, increment, limit in group:
+    def _take(self, charges: Sequence[Charge]) -> Awaitable[Sequence[int]]:
+        prefix, args = self._prefix, [b"%d" % len(charges)]
+        for _, increment, limit in charges:
             args += (b"%d" % increment, b"%d" % limit)
-        return self.redis.run(_TAKE, [prefix + charge.key for charge in group], args)
+        return self.redis.run(_TAKE, [prefix + charge.key for charge in charges], args)
 
-    async def _joined(self, group: Sequence[Charge], asked: "Sequence[_Part]") -> Sequence[int]:
+    async def _joined(self, charges: Sequence[Charge], asked: "Sequence[_Part]") -> Sequence[int]:
+        replies = await asyncio.gather(*(reply for _, reply in asked), return_exceptions=True)
         backlogs: dict[bytes, int] = {}
         charged: list[Charge] = []
-        for part, reply in asked:
-            found = await reply
-            backlogs |= zip((charge.key for charge in part), found, strict=True)
-            if all(map(admits, found, part)):
-                charged += part
-        if len(charged) < len(group):
+        for (part, _), found in zip(asked, replies, strict=True):
+            if not isinstance(found, BaseException):
+                backlogs |= zip((charge.key for charge in part), found, strict=True)
+                if all(map(admits, found, part)):
+                    charged += part
+        given: Sequence[object] = ()
+        if len(charged) < len(charges):
             giving = [self.redis.run(_GIVE, [self._prefix + key], [inc]) for key, inc, _ in charged if inc]
-            for given in giving:
-                await given
-        return [backlogs[charge.key] for charge in group]
+            given = await asyncio.gather(*giving, return_exceptions=True)
+        for reply in (*replies, *given):
+            if isinstance(reply, BaseException):
+                raise reply
+        return [backlogs[charge.key] for charge in charges]
 
 
-def _by_tag(group: Sequence[Charge]) -> Iterable[Sequence[Charge]]:
+def _by_tag(charges: Sequence[Charge]) -> Iterable[Sequence[Charge]]:
     """By what is in braces, which decides about the slot."""
     tags: dict[bytes, list[Charge]] = {}
-    for charge in group:
+    for charge in charges:
         tags.setdefault(charge.key.partition(b"{")[2].partition(b"}")[0], []).append(charge)
     return tags.values()

@@ -131,6 +131,24 @@ class RefreshStoreContract:
             await self.elapse(1)
             await one.refresh((await one.issue("ada")).token)
 
+    async def test_a_login_that_was_under_way_is_cut_off(self) -> None:
+        async with self.opened() as one, self.opened() as other:
+            await other.revoke_subject("ada")
+            late = await one.issue("ada", age=10)
+            await self.refused(one, late.token, reused=False)
+            await self.elapse(1)
+            await one.refresh((await one.issue("ada")).token)
+
+    async def test_which_families_there_are(self) -> None:
+        async with self.opened() as tokens:
+            store = self.make()
+            first = await tokens.issue("ada")
+            assert await store.known(first.family)
+            assert not await store.known("0" * 32)
+            await tokens.refresh(first.token)
+            await tokens.revoke(first.token)
+            assert not await store.known(first.family)
+
     async def dies(self, tokens: RefreshTokens, old: str, current: str) -> None:
         """An old token is presented: that is noticed, and the current one is dead, too."""
         await self.refused(tokens, old, reused=True)

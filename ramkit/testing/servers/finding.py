@@ -18,6 +18,7 @@ __all__ = [
     "ServerUnavailable",
     "driver",
     "nginx_program",
+    "pgbouncer_program",
     "postgres_program",
     "reachable",
     "redis_program",
@@ -67,6 +68,15 @@ def postgres_program() -> Program:
 def nginx_program() -> Program:
     """Raises ``ServerUnavailable``."""
     return _first("nginx", None, _nginx())
+
+
+def pgbouncer_program() -> Program:
+    """Of the machine; there is no wheel. Raises ``ServerUnavailable``."""
+    path = _on_path("pgbouncer")
+    found = "no pgbouncer on PATH" if path is None else _judged(path, "the machine", r"PgBouncer (\d+)", 1)
+    if isinstance(found, str):
+        raise ServerUnavailable(f"no pgbouncer: {found} (install it: Debian's package is pgbouncer)")
+    return found
 
 
 def _first(kind: str, variable: str | None, candidates: Iterable[Program | str]) -> Program:

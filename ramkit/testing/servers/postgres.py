@@ -82,6 +82,19 @@ class PostgresServer:
         """Start it again on the same port; returns when it takes connections."""
         self._own("it cannot be started").start()
 
+    def synchronous(self, replicas: int = 1) -> None:
+        """From now on COMMIT returns when so many replicas have it on disk; with 0, again at once.
+
+        It stays so: for a server of the test's own.
+        """
+        self._own("its settings are not for tests to change")
+        names = f"ANY {replicas} (*)" if replicas else ""
+        self.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        self.execute("SELECT pg_reload_conf()")
+        self._wait("SELECT current_setting('synchronous_standby_names') = $1", names)
+        state = "SELECT count(*) >= $1 FROM pg_stat_replication WHERE sync_state = 'quorum'"
+        self._wait(state, replicas)
+
     def execute(
         self, statement: str, *arguments: object, database: str | None = None
     ) -> list[tuple[Any, ...]]:
@@ -136,6 +149,13 @@ class PostgresServer:
         finally:
             instance.close()
 
+    def _wait(self, question: str, *arguments: object) -> None:
+        deadline = time.monotonic() + _TIMEOUT
+        while self.execute(question, *arguments) != [(True,)]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not true after {_TIMEOUT:g} s: {question}")
+            time.sleep(_PAUSE)
+
     def _own(self, missing: str) -> Instance:
         if self._instance is None:
             raise ServerUnavailable(f"the server of RAMKIT_TEST_POSTGRES_DSN was not started here: {missing}")
@@ -153,7 +173,7 @@ class PostgresReplica(PostgresServer):
         login = urlsplit(primary.dsn).netloc.rpartition("@")[0]
         address = f"{login}@{netloc(instance.host, instance.port)}"
         super().__init__(urlsplit(primary.dsn)._replace(netloc=address).geturl(), instance)
-        self.primary = primary
+        self.primary = self._first = primary
         self._replica = instance
 
     def pause(self) -> None:
@@ -178,6 +198,13 @@ class PostgresReplica(PostgresServer):
         self.execute("SELECT pg_promote()")
         self._wait("SELECT NOT pg_is_in_recovery()")
 
+    def follow(self, primary: PostgresServer) -> None:
+        """Stream from another server, such as a replica that was promoted; it must not be behind this one."""
+        conninfo = with_database(primary.dsn, "postgres")
+        self.execute(f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
+        self.execute("SELECT pg_reload_conf()")
+        self.primary = primary
+
     def caught_up(self) -> None:
         """Wait until all that the primary has committed is visible here. Raises ``TimeoutError``.
 
@@ -191,17 +218,11 @@ class PostgresReplica(PostgresServer):
         self.thaw()
         if self._replica.process.status() is not None:
             self.start()
-        if self.execute("SELECT pg_is_in_recovery()") == [(False,)]:
+        if self.primary is not self._first or self.execute("SELECT pg_is_in_recovery()") == [(False,)]:
+            self.primary = self._first
             self._replica.rebuild()
         self.resume()
         self.caught_up()
-
-    def _wait(self, question: str, *arguments: object) -> None:
-        deadline = time.monotonic() + _TIMEOUT
-        while self.execute(question, *arguments) != [(True,)]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not true after {_TIMEOUT:g} s: {question}")
-            time.sleep(_PAUSE)
 
 
 def fetch(dsn: str, statement: str, *arguments: object, timeout: float = _TIMEOUT) -> list[tuple[Any, ...]]:

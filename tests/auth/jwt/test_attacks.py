@@ -267,3 +267,25 @@ def test_reasons_survive_as_header_fields():
         value = caught.value.headers["www-authenticate"]
         assert value.isprintable()
         assert value.count('"') == 4
+
+
+def test_a_token_that_names_no_key_is_not_tried_with_many():
+    keys = KeySet([Key.from_secret(bytes([number]) * 32) for number in range(9)])
+    service = JWTService(keys=keys)
+    token = service.sign({})
+    with pytest.raises(InvalidToken, match="many keys"):
+        service.verify(token)
+    keys.replace(list(keys)[1:])
+    assert service.verify(token)
+
+
+def test_claims_that_are_nested_deep_are_refused_or_given():
+    for depth in (300, 500, 900, 2000):
+        nested = "[" * depth + "]" * depth
+        token = forge({"alg": "HS256"}, f'{{"exp": 99999999999, "x": {nested}}}')
+        service = hs256(max_bytes=20_000)
+        for _ in range(2):
+            try:
+                assert service.verify(token)["exp"]
+            except InvalidToken:
+                assert depth > 300

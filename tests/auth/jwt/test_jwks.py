@@ -267,7 +267,8 @@ async def test_closing_ends_a_fetch(made, clock):
     waiting = asyncio.ensure_future(service.authenticate(issuer.sign("a", clock)))
     await settle()
     await service.aclose()
-    await asyncio.wait([waiting])
+    with pytest.raises(KeysUnavailable):  # it was not cancelled itself
+        await waiting
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
@@ -291,3 +292,39 @@ def test_mistakes_name_their_argument(argument, options):
 
 def test_http_is_named_by_its_danger():
     assert JWKSClient("http://localhost:1/", plain_http_lets_others_forge_keys=True)
+
+
+async def test_an_etag_that_cannot_be_sent_back_is_none(made, clock):
+    issuer, seen = Issuer("a"), []
+    service = made(issuer, observers=[lambda event: seen.append(event.result)])
+    token = issuer.sign("a", clock)
+    issuer.answer = lambda: httpx.Response(200, json=issuer.document, headers=[(b"etag", b'"\xe9"')])
+    await service.authenticate(token)
+    clock.advance(600)
+    await service.authenticate(token)
+    await settle()
+    assert seen == ["fetched", "fetched"]
+
+
+async def test_a_document_of_many_keys_is_none_and_blocks_nobody(made, clock):
+    issuer, seen, turns = Issuer("a"), [], 0
+    key = issuer.document["keys"][0]
+    issuer.document["keys"] = [{**key, "kid": str(number)} for number in range(100)] + [key]
+    service = made(issuer, observers=[lambda event: seen.append(event.result)])
+    token = issuer.sign("a", clock)
+    with pytest.raises(KeysUnavailable):
+        await service.authenticate(token)
+    issuer.document["keys"][:1] = []
+    clock.advance(1)
+
+    async def turn():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += len(service.keys) == 0 and len(issuer.requests) == 2
+
+    turning = asyncio.ensure_future(turn())
+    await service.authenticate(token)
+    turning.cancel()
+    assert (seen, len(service.keys)) == (["failed", "fetched"], 100)
+    assert turns >= 10

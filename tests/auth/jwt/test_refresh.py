@@ -212,3 +212,43 @@ def test_mistakes_name_their_argument(argument, options):
     with pytest.raises(ConfigurationError) as caught:
         RefreshTokens(**options)
     assert caught.value.argument == argument
+
+
+async def test_who_makes_up_tokens_to_log_out_fills_no_list(clock):
+    revocations = Revocations(clock=clock)
+    tokens = RefreshTokens(revocations=revocations)
+    for _ in range(100):
+        await tokens.revoke(new_token().text)
+    assert len(revocations._list) == 0
+    await tokens.revoke((await tokens.issue("ada")).token)
+    assert len(revocations._list) == 1
+
+
+async def test_a_logout_that_was_not_confirmed_can_be_tried_again(clock, monkeypatch):
+    revocations = Revocations(clock=clock)
+    service = hs256(revocations=revocations, clock=clock)
+    tokens = RefreshTokens(revocations=revocations)
+    first = await tokens.issue("ada")
+    access = service.sign({"sub": "ada", "sid": first.family})
+
+    async def away(message):
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(revocations.log, "append", away)
+        with pytest.raises(Unavailable):
+            await tokens.revoke(first.token)
+    await tokens.revoke(first.token)
+    with pytest.raises(InvalidToken, match="revoked"):
+        service.verify(access)
+
+
+async def test_steps_of_the_wall_clock_end_nobodys_login(clock):
+    tokens = RefreshTokens(MemoryRefreshStore(clock=clock), idle=3600)
+    token = (await tokens.issue("ada")).token
+    clock.step(7200)
+    token = (await tokens.refresh(token)).token
+    clock.step(-14_400)
+    clock.advance(3601)
+    with pytest.raises(InvalidRefreshToken):
+        await tokens.refresh(token)

@@ -1,4 +1,5 @@
 import re
+from urllib.parse import quote_plus
 
 import pytest
 from starlette.applications import Starlette
@@ -6,7 +7,7 @@ from starlette.middleware.sessions import SessionMiddleware as StarlettesSession
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from ramkit.auth.sessions import CSRFMiddleware, SessionMiddleware, csrf_token
+from ramkit.auth.sessions import CSRFMiddleware, MemorySessionStore, SessionMiddleware, csrf_token
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
 
@@ -169,3 +170,40 @@ async def test_a_client_that_leaves_in_the_middle_of_a_form():
         {"type": "http.request", "body": b"csrf_token=", "more_body": True}, {"type": "http.disconnect"},
     ]  # fmt: skip
     assert (await drive(APP, http_scope("POST", headers=headers), messages))[0]["status"] == 403
+
+
+@pytest.mark.parametrize("field", ["csrf_token", "csrf[token]"])
+async def test_of_a_form_only_the_token_is_read(field):
+    store = MemorySessionStore()
+    made = {}
+
+    async def page(scope, receive, send):
+        made["token"] = csrf_token(scope)
+        await plain(scope, receive, send)
+
+    browser = SessionMiddleware(page, store=store)
+    answer = await drive(browser, http_scope(headers=[(b"host", b"shop.example.com")]))
+    cookie = next(v for n, v in answer[0]["headers"] if n == b"set-cookie").partition(b";")[0]
+    app = SessionMiddleware(CSRFMiddleware(plain, field=field), store=store)
+    name, token = quote_plus(field), made["token"]
+    for body, expected in (
+        (f"a=b&{name}={token}&c=" + "&" * 60_000, 200),
+        (f"{name}={token}&{name}={token}", 403),
+        (f"x{name}={token}", 403),
+        (f"{name}=", 403),
+        ("&" * 65_000, 403),
+        (f"{name}={token}" + "&" * 65_536, 403),
+    ):
+        headers = [(b"host", b"shop.example.com"), (b"cookie", cookie),
+                   (b"content-type", b"application/x-www-form-urlencoded")]  # fmt: skip
+        sent = await drive(
+            app,
+            http_scope("POST", headers=headers),
+            [{"type": "http.request", "body": body.encode()}],
+        )
+        assert sent[0]["status"] == expected, body[:60]
+
+
+async def test_methods_that_pretend():
+    for method in ("get", "HEAD ", "FOO", "DELETE"):
+        assert await status(method=method, site="cross-site") == 403

@@ -291,6 +291,18 @@ async def test_oversized_values(store):
         assert (await ask(app, "touch=", id_)).session == {"a": "1"}
 
 
+async def test_more_keys_than_are_merged_in_a_moment(store):
+    async def many(scope, receive, send):
+        scope["session"].update({f"k{number}": number for number in range(int(scope["query_string"]))})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    app = SessionMiddleware(many, store=store)
+    assert Answer(await drive(app, http_scope(query=b"1000"))).status == 200
+    with pytest.raises(SessionTooLarge, match=r"takes 1001 keys, of 1000 that are allowed"):
+        await drive(app, http_scope(query=b"1001"), sent=[])
+
+
 async def test_values_of_many_kinds_and_deep_changes(store):
     values: list[Any] = []
 

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from typing import Any
@@ -19,12 +20,12 @@ class Revocations:
         self.jtis: set[str] = set()
         self.away = False
 
-    def revoked(self, claims):
+    async def revoked(self, claims):
         if self.away:
             raise Unavailable("away")
         return claims["jti"] in self.jtis
 
-    async def revoke(self, claims):
+    async def revoke_token(self, claims):
         if self.away:
             raise Unavailable("away")
         assert claims["exp"] > 0
@@ -143,7 +144,7 @@ async def test_it_fits_into_a_cookie(app):
 
 async def test_secrets_rotate(clock):
     old = SignedSessionMiddleware(acting, secret=SECRET, clock=clock)
-    new = SignedSessionMiddleware(acting, signer=SecretSigner("n" * 32, previous=(SECRET,)), clock=clock)
+    new = SignedSessionMiddleware(acting, signer=SecretSigner("n" * 32, previous=(SECRET,), clock=clock))
     id_ = (await ask(old, "a=1")).id
     answer = await ask(new, "b=2", id_)
     assert answer.session == {"a": "1", "b": "2"}
@@ -155,3 +156,34 @@ def test_mistakes_are_named():
         with pytest.raises(ConfigurationError, match="^secret:"):
             SignedSessionMiddleware(acting, **arguments)
     assert NAME.startswith("__Host-")
+
+
+async def test_a_logged_out_session_in_flight_is_not_brought_back(clock, revocations):
+    gate, waits = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope, receive, send):
+        scope["session"].touch()
+        if b"slow" in scope["path"].encode():
+            waits.set()
+            await gate.wait()
+        await acting(scope, receive, send)
+
+    app = SignedSessionMiddleware(slow, secret=SECRET, clock=clock, revocations=revocations)
+    for change, left in (
+        ("b=2", {}), ("regenerate=", {}), ("user=a&regenerate=", {}),
+        ("user=new&b=2", {"user": "new", "b": "2"}),
+    ):  # fmt: skip
+        gate.clear()
+        waits.clear()
+        old = (await ask(app, "user=a&x=1")).id
+        late = asyncio.ensure_future(ask(app, change, old, path="/slow"))
+        await waits.wait()
+        await ask(app, "clear=", old)
+        gate.set()
+        assert (await ask(app, "touch=", (await late).id)).session == left
+
+
+async def test_deep_and_long_values_are_no_session(app):
+    head = base64.urlsafe_b64encode(b"[" * 3000).decode().rstrip("=")
+    for value in (f"{head}.e30.AAAA", "a" * 60_000, "." * 3000):
+        assert (await ask(app, "touch=", value)).session == {}

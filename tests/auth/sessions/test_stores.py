@@ -1,16 +1,19 @@
 import re
 import struct
+import time
 from collections.abc import Iterator
 from secrets import token_bytes
 
 import pytest
 
 from ramkit.auth.sessions import MemorySessionStore, RedisSessionStore, SessionMiddleware, Sessions
-from ramkit.auth.sessions.core.record import NOBODY, Change, decode
+from ramkit.auth.sessions.core.ids import hash_of, new_id
+from ramkit.auth.sessions.core.record import NOBODY, Change, decode, merge
 from ramkit.auth.sessions.policy import Lifetime
 from ramkit.auth.sessions.port import SessionStore
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.redis import Redis
+from ramkit.testing.client import drive, http_scope
 from ramkit.testing.clock import ManualClock
 from ramkit.testing.contracts.sessions import HangingSessionStoreContract, SessionStoreContract
 from ramkit.testing.servers import RedisCluster, RedisServer
@@ -205,3 +208,46 @@ async def test_memory_forgets_the_expired(clock: ManualClock) -> None:
     clock.step(86_400)  # a step of the wall clock ends nobody's session
     assert (await store.change(next(iter(store._kept)), NOBODY, Change({}, ()), LIFE, 1000)).what == "gone"
     assert await store.read(list(store._kept)[-1]) is not None
+
+
+async def test_a_process_whose_clock_is_behind_extends_what_it_reads(
+    redis_url: str, redis_server: RedisServer
+) -> None:
+    behind = ManualClock(time=time.time() - 7200)
+    key, ahead = token_bytes(32), RedisSessionStore(redis_url, deadline=DEADLINE)
+    await ahead.create(key, NOBODY, Change({"a": b"\x01"}, ()), LIFE, 1000)
+    store = RedisSessionStore(redis_url, deadline=DEADLINE, clock=behind)
+    record = await store.read(key)
+    assert record is not None
+    assert store.now() == pytest.approx(record.seen)
+    behind.advance(60)
+    assert store.now() >= record.seen + 60
+    await store.aclose()
+    await ahead.aclose()
+
+
+def test_merging_takes_time_in_proportion() -> None:
+    class Names(tuple[str, ...]):  # noqa: SLOT001 - it counts
+        looks = 0
+
+        def __contains__(self, name: object) -> bool:
+            Names.looks += 1
+            return super().__contains__(name)
+
+    names = Names(str(number) for number in range(100))
+    assert merge(dict.fromkeys(names, b"\x01"), Change({}, names)) == {}
+    assert Names.looks == 0
+
+
+async def test_values_nested_deep_are_no_session(clock: ManualClock) -> None:
+    store = MemorySessionStore(clock=clock)
+    app = SessionMiddleware(nothing, store=store)
+    value = new_id()
+    key = hash_of(value) or b""
+    body = b"\x81\xa1a" + b"\x91" * 5000 + b"\xc0"
+    now = store.now()
+    head = struct.pack(">Bddd32s", 1, now, now + 100, now, NOBODY)
+    store._kept[key] = (now + 100, head + struct.pack(">III", 1, 2, 5001) + body)
+    scope = http_scope(headers=[(b"cookie", b"__Host-session=" + value)])
+    assert await drive(app, scope) == []
+    assert not scope["session"]

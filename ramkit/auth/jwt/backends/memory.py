@@ -27,15 +27,24 @@ class MemoryRefreshStore:
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock if clock is not None else SystemClock()
+        self._offset = self._clock.time() - self._clock.monotonic()
         self._families: dict[str, _Kept] = {}
         #: when a subject was cut off, and until when that matters
         self._cuts: dict[str, tuple[float, float]] = {}
         self._sweep_at = _SWEEP
 
     async def create(
-        self, family: str, token: bytes, subject: str, data: bytes, *, idle: float, absolute: float
+        self,
+        family: str,
+        token: bytes,
+        subject: str,
+        data: bytes,
+        *,
+        idle: float,
+        absolute: float,
+        age: float,
     ) -> None:
-        now = self._now()
+        now = self._now() - age * 1000
         ends = now + absolute * 1000
         self._families[family] = _Kept(
             token, Family(subject, data, int(now), int(ends)), min(now + idle * 1000, ends)
@@ -63,6 +72,10 @@ class MemoryRefreshStore:
         del self._families[family]
         return Use("reused")
 
+    async def known(self, family: str) -> bool:
+        kept = self._families.get(family)
+        return kept is not None and kept.expires > self._now()
+
     async def drop(self, family: str) -> None:
         self._families.pop(family, None)
 
@@ -81,4 +94,4 @@ class MemoryRefreshStore:
         return family.created <= cut and until > now
 
     def _now(self) -> float:
-        return self._clock.time() * 1000
+        return (self._clock.monotonic() + self._offset) * 1000  # steps of the wall clock end nobody's login

@@ -25,9 +25,9 @@ class _Server:
         self.redis: Redis = Redis(server, **timing) if self._own else server
         self._trusted = may_evict
 
-    async def ready(self, what: str) -> None:
+    async def ready(self, what: str, *, argument: str, unless: str) -> None:
         if not self._trusted:
-            await refuse_eviction(self.redis, what)
+            await refuse_eviction(self.redis, what, argument=argument, unless=unless)
             self._trusted = True
 
     async def aclose(self) -> None:
@@ -54,7 +54,9 @@ class FollowedLog:
 
     async def ready(self) -> None:
         """Raises ``ConfigurationError`` for a server that evicts."""
-        await self._server.ready("what was revoked")
+        await self._server.ready(
+            "what was revoked", argument="server", unless="eviction_may_forget_revocations"
+        )
 
     async def aclose(self) -> None:
         await self.log.aclose()
@@ -73,10 +75,18 @@ class RedisRefreshStore:
         self._redis, self._prefix = self._server.redis, f"{prefix}refresh:"
 
     async def create(
-        self, family: str, token: bytes, subject: str, data: bytes, *, idle: float, absolute: float
+        self,
+        family: str,
+        token: bytes,
+        subject: str,
+        data: bytes,
+        *,
+        idle: float,
+        absolute: float,
+        age: float,
     ) -> None:
         await self.start_or_fail()
-        args = (token, subject, data, _milliseconds(idle), _milliseconds(absolute))
+        args = (token, subject, data, _milliseconds(idle), _milliseconds(absolute), round(age * 1000))
         await self._redis.run(_CREATE, (self._key(family),), args)
 
     async def use(
@@ -95,6 +105,9 @@ class RedisRefreshStore:
             return Use("unknown")
         return Use(outcome, reply[1], found)
 
+    async def known(self, family: str) -> bool:
+        return bool(await self._redis.execute(b"EXISTS", self._key(family)))
+
     async def drop(self, family: str) -> None:
         await self._redis.execute(b"DEL", self._key(family))
 
@@ -104,7 +117,7 @@ class RedisRefreshStore:
 
     async def start_or_fail(self) -> None:
         """``start``, where a server that is away is an error."""
-        await self._server.ready("who is logged in")
+        await self._server.ready("who is logged in", argument="store", unless="eviction_may_log_users_out")
 
     async def start(self) -> None:
         try:

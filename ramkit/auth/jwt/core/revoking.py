@@ -6,7 +6,7 @@ until the last token that it could be about has expired.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
@@ -69,7 +69,7 @@ class RevocationList:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def revokes(self, claims: dict[str, Any]) -> bool:
+    def revokes(self, claims: Mapping[str, Any]) -> bool:
         """Whether these claims are of a token that was revoked. One that does not say when it was issued was
         issued before."""
         entries = self._entries

@@ -3,14 +3,15 @@
 import logging
 from binascii import hexlify
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from ramkit.auth.sessions.core.record import HEAD, NOBODY, Change, Record, decode, merge, pack, pack_names
 from ramkit.auth.sessions.port import Lifetime, Outcome
 from ramkit.kernel.clock import Clock, SystemClock
-from ramkit.kernel.errors import ConfigurationError, Unavailable
+from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.observers import Observer
-from ramkit.redis import Redis, Script
+from ramkit.redis import Redis, Script, refuse_eviction
 
 __all__ = ["RedisSessionStore"]
 
@@ -70,7 +71,11 @@ class RedisSessionStore:
 
     async def read(self, key: bytes) -> Record | None:
         data = await self.redis.get(self._key(key))
-        return None if data is None else decode(data)
+        record = None if data is None else decode(data)
+        if record is not None and record.seen > self.now():
+            # By Redis' clock it is later than that: a process whose own is behind would extend nothing.
+            self._offset = record.seen - self._clock.monotonic()
+        return record
 
     async def create(
         self,
@@ -128,18 +133,11 @@ class RedisSessionStore:
         """Refuse a Redis that may lose sessions; when it does not answer, the next call looks again."""
         if self._checked:
             return
-        try:
-            told: bytes = await self.redis.execute(b"INFO", b"memory")
-        except Unavailable:
-            return
-        policy = told.partition(b"maxmemory_policy:")[2].partition(b"\r\n")[0].decode()
-        if policy not in ("noeviction", ""):
-            raise ConfigurationError(
-                "store",
-                f"this Redis evicts ({policy}), which would log people out: set maxmemory-policy noeviction, "
-                "or say eviction_may_end_sessions=True",
+        with suppress(Unavailable):
+            await refuse_eviction(
+                self.redis, "who is logged in", argument="store", unless="eviction_may_end_sessions"
             )
-        self._checked = True
+            self._checked = True
 
     async def aclose(self) -> None:
         if self._own:

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["Cookie", "find_cookie"]
+__all__ = ["COOKIE_BYTES", "Cookie", "find_cookie"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")

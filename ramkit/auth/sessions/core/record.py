@@ -108,7 +108,8 @@ def change_between(base: Fields, now: Fields) -> Change:
 
 def merge(current: Fields, change: Change) -> Fields:
     """What another request left, with this one's change: for the keys that it changed, this one wins."""
-    merged = {name: data for name, data in current.items() if name not in change.removed}
+    removed = frozenset(change.removed)
+    merged = {name: data for name, data in current.items() if name not in removed}
     merged.update(change.sets)
     return merged
 
@@ -150,7 +151,7 @@ def decode(data: bytes) -> Record | None:
 
 def size_of(fields: Fields) -> int:
     """Bytes of a record that holds these."""
-    return HEAD + len(pack(fields))
+    return HEAD + _COUNT.size + _LENGTHS.size * len(fields) + len(map_of(fields))
 
 
 def subject_hash_input(subject: Any) -> bytes:

@@ -1,0 +1,164 @@
+"""Which server is asked: by role, health, lag, floor and load. Times are the clock's ``monotonic()``."""
+
+import sys
+from collections import deque
+from dataclasses import dataclass
+
+from ramkit.db.policy import DatabasePolicy
+
+__all__ = ["Fleet", "Member", "Status"]
+
+#: Looks that have to go well in a row before a server that was ejected is asked again.
+_RETURN = 2
+#: Samples of how far the log was, for lag in seconds: with one a second, beyond any sensible bound.
+_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a server says of itself.
+
+    ``lsn``: what it has replayed; on a primary, what it has written. ``known``: the end of the log as far as
+    it has heard. ``timeline``: of a primary; each promotion begins one.
+    """
+
+    standby: bool
+    lsn: int
+    known: int
+    timeline: int = 0
+
+
+class Member:
+    """What is known of one server."""
+
+    __slots__ = (
+        "busy", "good", "healthy", "lag", "lag_bytes", "lsn", "name", "reading", "standby", "timeline",
+    )  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: None until it was heard of
+        self.standby: bool | None = None
+        self.timeline = 0
+        #: what its readers cannot have missed when they begin now (on a primary: what lies strictly below)
+        self.lsn = 0
+        self.lag = 0.0
+        self.lag_bytes = 0
+        self.healthy = False
+        #: looks that went well in a row, counted while it is ejected
+        self.good = _RETURN
+        #: connections lent out, and those of them that only read
+        self.busy = 0
+        self.reading = 0
+
+    def position(self, floor: int) -> int:
+        """The highest floor that a read which begins now, by somebody with this floor, satisfies for certain.
+
+        What is in a floor was committed, so that a read on the primary cannot miss it, unless the primary has
+        lost it: then the floor is beyond all that it has written.
+        """
+        if self.standby:
+            return self.lsn
+        return floor if floor == self.lsn else max(self.lsn - 1, 0)
+
+
+class Fleet:
+    """The servers of one database."""
+
+    def __init__(self, members: list[Member], policy: DatabasePolicy) -> None:
+        self.members, self._policy = members, policy
+        #: without replicas it is the pool that bounds them
+        self._share = policy.primary_reads if len(members) > 1 else sys.maxsize
+        #: the replicas that may answer, whatever the floor
+        self.replicas: list[Member] = []
+        self.primary: Member | None = None
+        self._ends: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        self._timeline = 0
+
+    def heard(self, member: Member, status: Status, now: float) -> None:
+        """A server answered its monitor in time."""
+        self._turn(member, standby=status.standby)
+        member.timeline, member.lsn = status.timeline, status.lsn
+        if status.timeline > self._timeline:
+            # What the former primary had written beyond its last replica is lost: nobody is behind it.
+            self._timeline = status.timeline
+            self._ends.clear()
+        current = status.standby or status.timeline == self._timeline
+        if current and (not self._ends or status.known > self._ends[-1][1]):
+            self._ends.append((now, status.known))
+        if not member.healthy:
+            member.good += 1
+            member.healthy = member.good >= _RETURN
+        self._measure(now)
+        self._sort()
+
+    def told(self, member: Member, *, standby: bool) -> bool:
+        """A connection reported the server's role. Whether that is news."""
+        if member.standby is standby:
+            return False
+        self._turn(member, standby=standby)
+        self._sort()
+        return True
+
+    def eject(self, member: Member) -> bool:
+        """It failed, or is slow. Whether that is news."""
+        news, member.healthy, member.good = member.good >= _RETURN, False, 0
+        self._sort()
+        return news
+
+    def reader(self, floor: int = -1, avoid: Member | None = None) -> Member | None:
+        """The least loaded replica at or past the floor, else the primary within its share, else none.
+
+        A server to be avoided is taken when there is no other.
+        """
+        best: Member | None = None
+        for member in self.replicas:
+            if member.lsn >= floor and member is not avoid and (best is None or member.busy < best.busy):
+                best = member
+        if best is None:
+            primary = self.primary
+            if primary is not None and primary is not avoid and primary.reading < self._share:
+                return primary
+            if avoid is not None and avoid.healthy:
+                return self.reader(floor)
+        return best
+
+    def nearest(self) -> Member | None:
+        """The replica that will reach a floor first."""
+        return max(self.replicas, key=_lsn, default=None)
+
+    def _turn(self, member: Member, *, standby: bool) -> None:
+        if member.standby is not standby:
+            if member.standby is not None:
+                member.lsn = 0  # replayed and written are not the same measure
+            member.standby = standby
+
+    def _measure(self, now: float) -> None:
+        """Lag: how long ago the log first went beyond what a replica has replayed; none on an idle
+        primary."""
+        end = self._ends[-1][1] if self._ends else 0
+        for member in self.members:
+            missing = max(end - member.lsn, 0) if member.standby else 0
+            member.lag_bytes = missing
+            member.lag = 0.0
+            if missing:
+                since = next((time for time, known in self._ends if known > member.lsn), now)
+                member.lag = now - since
+
+    def _sort(self) -> None:
+        primaries = [each for each in self.members if each.healthy and each.standby is False]
+        # One that comes back after another's promotion is behind by a timeline, and no primary any more:
+        # that is known when every server was looked at once.
+        known = all(each.standby is not None or each.good < _RETURN for each in self.members)
+        self.primary = next((each for each in primaries if known and each.timeline >= self._timeline), None)
+        self.replicas = [each for each in self.members if each.healthy and each.standby and self._near(each)]
+
+    def _near(self, member: Member) -> bool:
+        max_lag, max_bytes = self._policy.max_lag, self._policy.max_lag_bytes
+        return (max_lag is None or member.lag <= max_lag) and (
+            max_bytes is None or member.lag_bytes <= max_bytes
+        )
+
+
+def _lsn(member: Member) -> int:
+    return member.lsn

@@ -1,0 +1,72 @@
+"""Metrics, served to Prometheus."""
+
+import asyncio
+import hmac
+import os
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ramkit.kernel.asgi import ASGIApp, Receive, Scope, Send
+from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.headers import find_all
+from ramkit.kernel.replies import Reply, problem
+from ramkit.metrics.processes import Processes
+
+__all__ = ["metrics_app"]
+
+
+def metrics_app(
+    *, registry: CollectorRegistry = REGISTRY, token: str | None = None, port: int | None = None
+) -> ASGIApp:
+    """An ASGI app that answers GET with the metrics: OpenMetrics for who accepts it, else Prometheus' text.
+
+    ``token``: asked for as ``Authorization: Bearer …``. ``port``: requests that the server took on another
+    one get a 404. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes that write there.
+    """
+    if token is not None and (not token.isascii() or not token.isprintable() or not token.strip()):
+        raise ConfigurationError("token", "has to be visible ASCII")
+    source: CollectorRegistry | Processes = registry
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        source = Processes(Path(folder))
+    return _Exposition(source, None if token is None else token.encode(), port)
+
+
+class _Exposition:
+    def __init__(
+        self, source: "CollectorRegistry | Processes", token: bytes | None, port: int | None
+    ) -> None:
+        self._source, self._token, self._port = source, token, port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            raise RuntimeError(f"metrics_app does not speak {scope['type']}")  # as ASGI has it
+        reply = self._refusal(scope) or await self._answer(scope)
+        await reply(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Reply | None:
+        if scope["type"] != "http" or (
+            self._port is not None and (scope.get("server") or ("", 0))[1] != self._port
+        ):
+            return problem(404)
+        if self._token is not None:
+            given = find_all(scope["headers"], b"authorization")
+            scheme, _, said = (given[0] if len(given) == 1 else b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(said.strip(), self._token):
+                return problem(401, headers=[(b"www-authenticate", b'Bearer realm="metrics"')])
+        if scope["method"] not in ("GET", "HEAD"):
+            return problem(405, headers=[(b"allow", b"GET, HEAD")])
+        return None
+
+    async def _answer(self, scope: Scope) -> Reply:
+        accepted = b", ".join(find_all(scope["headers"], b"accept")).decode("latin-1")
+        encode, content_type = choose_encoder(accepted)
+        # a thousand series take milliseconds, and files of many processes longer
+        body = await asyncio.to_thread(encode, self._source)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"vary", b"accept"),
+            (b"cache-control", b"no-store"),
+        ]
+        return Reply(200, headers, body)
