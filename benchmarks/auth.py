@@ -9,7 +9,6 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.environments import ROOT
 from benchmarks.goals import Goal
 from benchmarks.harness import Times, median, paired, spread
 from ramkit.auth.jwt import JWTService, KeySet, Revocations
@@ -108,7 +107,7 @@ def sections(seen: Verifications) -> dict[str, str]:
 
 def run(*, quick: bool) -> None:
     """Measure, print, and write down what is not just a look."""
-    from benchmarks.report import fill
+    from benchmarks.report import write
 
     print(f"{time.strftime('%H:%M:%S')} verification of tokens and PyJWT's", flush=True)
     seen = measure(3, 0.1) if quick else measure(9, 0.3)
@@ -116,9 +115,4 @@ def run(*, quick: bool) -> None:
     print("\n\n".join(found.values()))
     if quick:
         return
-    document = ROOT / "docs" / "benchmarks.md"
-    text = document.read_text()
-    for name, content in found.items():
-        text = fill(text, f"bench:{name}", content)
-    document.write_text(text)
-    print(f"written: {document.relative_to(ROOT)}")
+    write(found)

@@ -13,10 +13,9 @@ import asyncpg
 import uvloop
 from hasql.driver.asyncpg import PoolManager
 
-from benchmarks.environments import ROOT
 from benchmarks.goals import Goal, goal
 from benchmarks.harness import Times, paired, spread
-from benchmarks.report import fill, table
+from benchmarks.report import table, write
 from ramkit.db import Database
 from ramkit.kernel.context import RequestContext
 from ramkit.testing.servers import PostgresServer
@@ -200,9 +199,4 @@ def run(*, quick: bool) -> None:
     print("\n\n".join(found.values()))
     if quick:
         return
-    document = ROOT / "docs" / "benchmarks.md"
-    text = document.read_text()
-    for name, content in found.items():
-        text = fill(text, f"bench:{name}", content)
-    document.write_text(text)
-    print(f"written: {document.relative_to(ROOT)}")
+    write(found)

@@ -9,8 +9,7 @@ from typing import Any
 
 from jwt.algorithms import ECAlgorithm
 
-from benchmarks.environments import ROOT
-from benchmarks.report import fill, table
+from benchmarks.report import table, write
 from ramkit.auth.jwt import JWKSClient, JWTService, KeySet
 from ramkit.auth.passwords import PasswordService
 from ramkit.auth.sessions import MemorySessionStore, SessionMiddleware
@@ -132,8 +131,7 @@ def run(*, quick: bool) -> None:
     text += f"\n\n{_ROUNDS} rounds; the longest gap between two turns of the loop in each."
     print(text, flush=True)
     if not quick:
-        document = ROOT / "docs" / "benchmarks.md"
-        document.write_text(fill(document.read_text(), "bench:gaps", text))
+        write({"gaps": text})
 
 
 def _private() -> dict[str, Any]:

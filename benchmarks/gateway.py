@@ -202,18 +202,11 @@ def text_of(seen: Throughput) -> str:
 
 def publish(seen: Throughput) -> None:
     """Write the gateway's part of docs/benchmarks.md and of the README."""
-    from benchmarks.report import fill
+    from benchmarks.report import write
 
-    for path, names in (
-        ("docs/benchmarks.md", ["gateway-goals", "gateway"]),
-        ("README.md", ["gateway-goals"]),
-    ):
-        document = ROOT / path
-        text = document.read_text()
-        for name in names:
-            text = fill(text, f"bench:{name}", sections(seen)[name])
-        document.write_text(text)
-        print(f"written: {path}")
+    found = sections(seen)
+    write({name: found[name] for name in ("gateway-goals", "gateway")})
+    write({"gateway-goals": found["gateway-goals"]}, "README.md")
 
 
 def run(*, quick: bool) -> None:

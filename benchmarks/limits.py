@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.cache import redis_server
-from benchmarks.environments import LIMITS, ROOT
+from benchmarks.environments import LIMITS
 from benchmarks.goals import Goal, goal
 from benchmarks.harness import Team, Times, paired, spread
-from benchmarks.report import fill, table
+from benchmarks.report import table, write
 
 LOOPS = ["asyncio", "uvloop"]
 #: requests in flight: in memory nothing waits, so there one says it all
@@ -131,10 +131,5 @@ def main(redis: str | None, *, quick: bool) -> None:
     print("\n\n".join(found.values()))
     if quick:
         return
-    for path, names in (("docs/benchmarks.md", list(found)), ("README.md", ["limits-goals"])):
-        document = ROOT / path
-        text = document.read_text()
-        for name in names:
-            text = fill(text, f"bench:{name}", found[name])
-        document.write_text(text)
-        print(f"written: {path}")
+    write(found)
+    write({"limits-goals": found["limits-goals"]}, "README.md")

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.cache import redis_server
-from benchmarks.environments import METRICS, ROOT
+from benchmarks.environments import METRICS
 from benchmarks.goals import Goal, goal
 from benchmarks.harness import Team, Times, paired, spread
 from benchmarks.peers.metered import FEW, MANY
-from benchmarks.report import fill, table
+from benchmarks.report import table, write
 
 LOOPS = ["asyncio", "uvloop"]
 Row = tuple[str, str]
@@ -114,9 +114,4 @@ def main(redis: str | None, *, quick: bool) -> None:
     print("\n\n".join(found.values()))
     if quick:
         return
-    document = ROOT / "docs/benchmarks.md"
-    text = document.read_text()
-    for name, section in found.items():
-        text = fill(text, f"bench:{name}", section)
-    document.write_text(text)
-    print("written: docs/benchmarks.md")
+    write(found)

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.environments import ROOT
@@ -162,15 +163,21 @@ def fill(text: str, marker: str, content: str) -> str:
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
 
 
-def publish(results: Results) -> None:
-    """Write docs/benchmarks.md and the README's table."""
-    document = ROOT / "docs" / "benchmarks.md"
+def write(found: Mapping[str, str], path: str = "docs/benchmarks.md") -> None:
+    """Put each section between the markers that bear its name."""
+    document = ROOT / path
     text = document.read_text()
-    for name, content in sections(results).items():
+    for name, content in found.items():
         text = fill(text, f"bench:{name}", content)
     document.write_text(text)
+    print(f"written: {path}")
+
+
+def publish(results: Results) -> None:
+    """Write docs/benchmarks.md and the README's table."""
+    write(sections(results))
     readme = ROOT / "README.md"
     text = readme.read_text()
     if "<!-- bench:begin -->" in text:
         readme.write_text(fill(text, "bench", goals_table(results)))
-    print(f"written: {document.relative_to(ROOT)}, {readme.name}")
+    print(f"written: {readme.name}")

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from benchmarks.environments import ROOT
 from benchmarks.goals import Goal
 from benchmarks.harness import Times, median, paired, spread
 from ramkit.kernel.asgi import ASGIApp
@@ -144,7 +143,7 @@ def goals_of(seen: Requests) -> list[Goal]:
 
 def run(*, quick: bool) -> None:
     """Measure, print, and write down what is not just a look."""
-    from benchmarks.report import fill, table
+    from benchmarks.report import table, write
 
     seen = asyncio.run(measure(3, 0.1) if quick else measure(9, 0.3))
     goals = [[goal.what, goal.wanted, goal.seen, goal.met] for goal in goals_of(seen)]
@@ -158,8 +157,4 @@ def run(*, quick: bool) -> None:
     print("\n\n".join(found.values()), flush=True)
     if quick:
         return
-    document = ROOT / "docs" / "benchmarks.md"
-    text = document.read_text()
-    for name, content in found.items():
-        text = fill(text, f"bench:{name}", content)
-    document.write_text(text)
+    write(found)

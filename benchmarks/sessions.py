@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.cache import redis_server
-from benchmarks.environments import ROOT, SESSIONS
+from benchmarks.environments import SESSIONS
 from benchmarks.goals import Goal, goal
 from benchmarks.harness import Team, Times, median, paired, spread
-from benchmarks.report import Row, fill, table
+from benchmarks.report import Row, table, write
 
 FLIGHTS = [1, 64]
 LOOPS = ["asyncio", "uvloop"]
@@ -85,21 +85,12 @@ def sections(seen: Reads) -> dict[str, str]:
     }
 
 
-def publish(seen: Reads) -> None:
-    """Write docs/benchmarks.md."""
-    document = ROOT / "docs" / "benchmarks.md"
-    text = document.read_text()
-    for name, content in sections(seen).items():
-        text = fill(text, f"bench:{name}", content)
-    document.write_text(text)
-    print(f"written: {document.relative_to(ROOT)}")
-
-
 def run(redis: str | None, *, quick: bool) -> None:
     """Measure, print, and write down what is not just a look."""
     print(f"{time.strftime('%H:%M:%S')} sessions and starsessions", flush=True)
     with redis_server(redis) as url:
         seen = measure(url, 3 if quick else 9)
-    print("\n\n".join(sections(seen).values()))
+    found = sections(seen)
+    print("\n\n".join(found.values()))
     if not quick:
-        publish(seen)
+        write(found)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeVar
 from ramkit.db.core.floors import Codec, Said, known
 from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.clock import Clock, SystemClock
-from ramkit.kernel.context import Floor, RequestContext, Transaction
+from ramkit.kernel.context import Floor, RequestContext, Transaction, raise_positions
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.lifespan import Resource, follow_lifespan
 
@@ -188,8 +188,7 @@ class _Told:
 
 
 def _raise(floor: Floor, said: Said) -> None:
-    for name, lsn in said.positions.items():
-        floor.raise_position(name, lsn)
+    raise_positions(floor.positions, said.positions)
     for name, (incarnation, epoch) in said.epochs.items():
         floor.raise_epoch(name, incarnation, epoch)
     floor.bypass.update(said.bypass)

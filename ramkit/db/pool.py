@@ -120,7 +120,13 @@ class Pool:
         try:
             while True:
                 session, clean = await self._next(started + timeout)
-                if clean or await self._clean(session):
+                if not clean:
+                    try:
+                        clean = await self._clean(session)
+                    finally:
+                        if not clean:
+                            self.give(session)
+                if clean:
                     outcome = "lent"
                     return session
         except TimeoutError:
@@ -163,17 +169,13 @@ class Pool:
         return False
 
     async def _clean(self, session: Session) -> bool:
-        """Reset what is lent to this task; whether it can be used."""
+        """Reset it, within ``connect_timeout``; whether it can be used. One that cannot is ended."""
         bound = self._loop.call_later(self._policy.connect_timeout, session.terminate)
         try:
             await session.reset()
         except Exception:
             session.terminate()
-            self.give(session)
             return False
-        except BaseException:
-            self.give(session)
-            raise
         finally:
             bound.cancel()
         return True
@@ -215,15 +217,12 @@ class Pool:
                 waiter.set_exception(error)
 
     async def _reset(self, session: Session) -> None:
-        bound = self._loop.call_later(self._policy.connect_timeout, session.terminate)
         try:
-            await session.reset()
-        except BaseException as error:
+            await self._clean(session)
+        except BaseException:
             session.terminate()
-            if not isinstance(error, Exception):
-                raise
+            raise
         finally:
-            bound.cancel()
             del self._resets[session]
         self._ready(session)
 

@@ -7,9 +7,16 @@ from typing import Any
 
 from ramkit.kernel.asgi import Scope
 
-__all__ = ["Floor", "RequestContext", "Transaction"]
+__all__ = ["Floor", "RequestContext", "Transaction", "raise_positions"]
 
 _KEY = "ramkit.context"
+
+
+def raise_positions(positions: dict[str, int], others: Mapping[str, int]) -> None:
+    """By database: never lower than either LSN."""
+    for database, lsn in others.items():
+        if lsn > positions.get(database, -1):
+            positions[database] = lsn
 
 
 class Floor:
@@ -47,8 +54,7 @@ class Floor:
 
     def raise_position(self, database: str, lsn: int) -> None:
         """Never lower."""
-        if lsn > self.positions.get(database, -1):
-            self.positions[database] = lsn
+        raise_positions(self.positions, {database: lsn})
 
 
 class Transaction:
@@ -152,9 +158,7 @@ class RequestContext:
 
     def require(self, positions: Mapping[str, int]) -> None:
         """Have what is read from here on be at or past these LSNs."""
-        for database, lsn in positions.items():
-            if lsn > self.required.get(database, -1):
-                self.required[database] = lsn
+        raise_positions(self.required, positions)
 
     def read_at(self, database: str, lsn: int) -> None:
         """Tell that the response rests on a read that cannot have missed what lies at or below ``lsn``."""

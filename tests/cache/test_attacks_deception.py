@@ -6,7 +6,7 @@ Gil, "Web Cache Deception" (2017); Mirheidari et al., "Cached and Confused" (202
 
 import pytest
 
-from ramkit.cache import Cache, CacheMiddleware, MemoryStore, RedisStore, Rule, TieredStore
+from ramkit.cache import CacheMiddleware, Rule
 from ramkit.kernel.context import RequestContext
 from tests.cache.test_middleware import cached
 from tests.cache.wire import ask, cacheable
@@ -17,18 +17,6 @@ TAILS = [
     "/.css", "%E2%80%A8x.css", "%ffx.css", "$x.css",
 ]  # fmt: skip
 COOKIE, BEARER = {"cookie": "session=ada"}, {"authorization": "Bearer ada"}
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def cache(request, clock):
-    store = MemoryStore(clock=clock)
-    if request.param == "redis":
-        # A machine that is busy is not Redis that hangs.
-        shared = RedisStore(request.getfixturevalue("redis_url"), deadline=10, clock=clock)
-        store = TieredStore(shared, local=store)
-    made = Cache(store, clock=clock)
-    yield made
-    await made.aclose()
 
 
 class Account:

@@ -4,24 +4,12 @@ import asyncio
 
 import pytest
 
-from ramkit.cache import Cache, CacheMiddleware, MemoryStore, RedisStore, Rule, TieredStore
+from ramkit.cache import Cache, CacheMiddleware, MemoryStore, Rule
 from ramkit.cache.core.entry import Entry, decode, encode, lowest
 from ramkit.cache.errors import PurgeUnconfirmed
 from ramkit.kernel.context import RequestContext, Transaction
 from ramkit.kernel.errors import Unavailable
 from tests.cache.wire import ask, cacheable
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def cache(request, clock):
-    store = MemoryStore(clock=clock)
-    if request.param == "redis":
-        # A machine that is busy is not Redis that hangs.
-        shared = RedisStore(request.getfixturevalue("redis_url"), deadline=10, clock=clock)
-        store = TieredStore(shared, local=store)
-    made = Cache(store, clock=clock)
-    yield made
-    await made.aclose()
 
 
 class Replica:

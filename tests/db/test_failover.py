@@ -216,8 +216,10 @@ async def test_a_replica_too_many_bytes_behind_is_not_asked(pair, postgres_repli
         "UPDATE notes SET text = (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 40) n)"
     )
     await eventually(lambda: _is_false(db.fetchval(STANDBY)))
+    assert db._current()._fleet.members[1].lag_bytes > 50_000
     postgres_replica.resume()
     await eventually(lambda: db.fetchval(STANDBY))
+    assert db._current()._fleet.members[1].lag_bytes <= 50_000
 
 
 async def test_a_replica_too_many_seconds_behind_is_not_asked(pair, postgres_replica, make, clock):

@@ -1,7 +1,7 @@
 import pytest
 
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.redis import Redis, RedisUnavailable, refuse_eviction
+from ramkit.redis import Redis, RedisRefused, RedisUnavailable, refuse_eviction
 from ramkit.testing.servers import RedisCluster, RedisServer
 from tests.redis.helpers import Closing
 
@@ -47,6 +47,8 @@ async def test_a_server_that_does_not_tell(
     redis_server.execute("ACL", "SETUSER", "shy", "on", "nopass", "~*", "+@all", "-info")
     try:
         redis = closing(Redis(redis_url.replace("redis://", "redis://shy:x@"), deadline=5.0))
+        with pytest.raises(RedisRefused):
+            await redis.execute("INFO")
         await refuse_eviction(redis, "the keys")
     finally:
         redis_server.execute("ACL", "DELUSER", "shy")

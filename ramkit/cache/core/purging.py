@@ -20,6 +20,7 @@ import msgspec
 
 from ramkit.cache.core.entry import Entry
 from ramkit.cache.policy import glob
+from ramkit.kernel.context import raise_positions
 
 __all__ = [
     "SLOTS",
@@ -237,20 +238,19 @@ class PurgeTable:
         found = dict(self._written_anywhere)
         for ban in self._bans:
             if ban.positions and ban.glob.fullmatch(subject):
-                _raise(found, ban.positions)
+                raise_positions(found, ban.positions)
         for database, lsns in self._written.items():
             highest = max((lsns.get(each, -1) for each in slots), default=-1)
-            if highest > found.get(database, -1):
-                found[database] = highest
+            raise_positions(found, {database: highest})
         return found
 
     def _everything_written(self) -> dict[str, int]:
         """By database: the highest LSN of all purges."""
         found = dict(self._written_anywhere)
         for database, lsns in self._written.items():
-            _raise(found, {database: max(lsns.values(), default=-1)})
+            raise_positions(found, {database: max(lsns.values(), default=-1)})
         for ban in self._bans:
-            _raise(found, ban.positions)
+            raise_positions(found, ban.positions)
         return found
 
     def _write(self, slots: Iterable[int], positions: Mapping[str, int]) -> None:
@@ -323,7 +323,7 @@ class PurgeTable:
         hard: dict[int, int]
         soft: dict[int, int]
         self._birth, hard, soft, bans, self._written, anywhere = content
-        _raise(self._written_anywhere, anywhere)
+        raise_positions(self._written_anywhere, anywhere)
         for each, at in hard.items():
             self._hard[each] = self._last[each] = at
         for each, at in soft.items():
@@ -360,12 +360,12 @@ class PurgeTable:
     def _ban(self, epoch: int, pattern: str, positions: dict[str, int], *, soft: bool) -> None:
         if not soft:
             if not pattern.strip("*"):
-                _raise(self._written_anywhere, positions)
+                raise_positions(self._written_anywhere, positions)
                 return self._bear(epoch)
             # It covers what the same pattern banned before. A soft one would not: floors may lie between.
             for ban in self._bans:
                 if ban.pattern == pattern:
-                    _raise(positions := dict(positions), ban.positions)
+                    raise_positions(positions := dict(positions), ban.positions)
             self._bans = [ban for ban in self._bans if ban.pattern != pattern]
         self._bans.append(_Ban(epoch, soft, pattern, positions, glob(pattern), self.version))
         if len(self._bans) > MAX_BANS:
@@ -377,7 +377,7 @@ class PurgeTable:
         self._birth = max(self._birth, epoch)
         for ban in self._bans:
             if ban.epoch <= self._birth:
-                _raise(self._written_anywhere, ban.positions)
+                raise_positions(self._written_anywhere, ban.positions)
         self._bans = [ban for ban in self._bans if ban.epoch > self._birth]
 
     def snapshot(self) -> bytes:
@@ -389,9 +389,3 @@ class PurgeTable:
         soft = {each: self._soft[each] for each in purged if self._soft[each] > birth}
         bans = [ban[:4] for ban in self._bans]
         return _VERSION + _encoder.encode((birth, hard, soft, bans, self._written, self._written_anywhere))
-
-
-def _raise(positions: dict[str, int], others: Mapping[str, int]) -> None:
-    for database, lsn in others.items():
-        if lsn > positions.get(database, -1):
-            positions[database] = lsn

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from ramkit.kernel.context import raise_positions
+
 __all__ = ["LONGEST", "Codec", "Said", "known"]
 
 #: Signatures are cut to this many bytes: 128 bits.
@@ -75,8 +77,7 @@ def known(said: Iterable[Said], databases: Iterable[str], caches: Iterable[str],
     databases, caches, until = frozenset(databases), frozenset(caches), 0.0
     for each in said:
         until = max(until, each.until)
-        for name in databases & each.positions.keys():
-            positions[name] = max(each.positions[name], positions.get(name, 0))
+        raise_positions(positions, {name: each.positions[name] for name in databases & each.positions.keys()})
         for name in caches & each.epochs.keys():
             place = each.epochs[name]
             # Of two incarnations nobody can say which is the later one: the log tells, and repairs it.
