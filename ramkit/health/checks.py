@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,42 +21,39 @@ class _Pings(Protocol):
     def ping(self) -> Awaitable[Any]: ...
 
 
-class _Gets(Protocol):
-    def get(self, key: bytes, /) -> Awaitable[Any]: ...
+class _Executes(Protocol):
+    def execute(self, *args: Any) -> Awaitable[Any]: ...
 
 
 class _Fetches(Protocol):
     def fetchval(self, query: str, /) -> Awaitable[Any]: ...
 
 
-def check_redis(client: _Pings | _Gets, *, name: str = "redis", **options: Any) -> Check:
-    """Whether Redis answers. ``client``: a ``ramkit.redis.Redis``, or redis-py's asyncio client.
+class _Lags(Protocol):
+    def lags(self) -> Mapping[str, float | None]: ...
 
-    ``options``: those of ``Check``, such as ``critical=False`` where the app can do without. Of a cluster one
-    node is asked.
+
+def check_redis(client: _Pings | _Executes, *, name: str = "redis", **options: Any) -> Check:
+    """Whether Redis answers. ``client``: redis-py's asyncio client, or a ``ramkit.redis.Redis``.
+
+    ``options``: those of ``Check``, such as ``critical=False`` where the app can do without.
     """
-    ping: Callable[[], Awaitable[Any]] | None = getattr(client, "ping", None)
-    if ping is not None:
-        return Check(name, ping, **options)
-    get: Callable[[bytes], Awaitable[Any]] | None = getattr(client, "get", None)
-    if get is None:
-        raise ConfigurationError("client", f"{client!r} has neither ping nor get")
-    return Check(name, lambda: _answered(get(b"rk:health")), **options)
+    if hasattr(client, "ping"):
+        return Check(name, _method("client", client, "ping"), **options)
+    return Check(name, partial(_method("client", client, "execute"), "PING"), **options)
 
 
 def check_postgres(pool: _Fetches, *, name: str = "postgres", **options: Any) -> Check:
-    """Whether Postgres answers. ``pool``: whatever has asyncpg's ``fetchval(query)``: a pool, a connection.
+    """Whether Postgres answers. ``pool``: what has asyncpg's ``fetchval(query)``: its pool, a
+    ``ramkit.db.Database``, which asks any server that can be read from.
 
     A pool that has no connection left within the deadline fails, too. ``options``: those of ``Check``.
     """
-    fetchval: Callable[[str], Awaitable[Any]] | None = getattr(pool, "fetchval", None)
-    if fetchval is None:
-        raise ConfigurationError("pool", f"{pool!r} has no fetchval")
-    return Check(name, lambda: _answered(fetchval("SELECT 1")), **options)
+    return Check(name, partial(_method("pool", pool, "fetchval"), "SELECT 1"), **options)
 
 
 def check_replicas(
-    lags: Callable[[], Awaitable[Mapping[str, float | None]] | Mapping[str, float | None]],
+    database: _Lags,
     *,
     most: float,
     least: int = 1,
@@ -63,25 +61,25 @@ def check_replicas(
     critical: bool = False,
     **options: Any,
 ) -> Check:
-    """Whether at least ``least`` replicas are no further behind than ``most``.
+    """Whether at least ``least`` replicas are no more than ``most`` seconds behind.
 
-    ``lags``: gives each replica's lag by its name, in the unit of ``most`` (bytes or seconds), and None for
+    ``database``: what has the ``lags()`` of ``ramkit.db.Database``: seconds by the replica's name, None for
     one that is away. A warning by default, as the primary answers instead. ``options``: those of ``Check``.
     """
+    lags: Callable[[], Mapping[str, float | None]] = _method("database", database, "lags")
 
-    async def call() -> dict[str, object]:
-        found = lags()
-        each = found if isinstance(found, Mapping) else await found
-        near = [replica for replica, lag in each.items() if lag is not None and lag <= most]
+    def call() -> dict[str, object]:
+        found = dict(lags())
+        near = [lag for lag in found.values() if lag is not None and lag <= most]
         if len(near) < least:
-            raise RuntimeError(f"{len(near)} of {len(each)} are near enough: {dict(each)}")
-        return {"lags": dict(each)}
+            raise RuntimeError(f"{len(near)} of {len(found)} are near enough: {found}")
+        return {"lags": found}
 
     return Check(name, call, critical=critical, **options)
 
 
 def check_disk(path: str | Path, *, free: float = 0.05, name: str = "disk", **options: Any) -> Check:
-    """Whether the file system of ``path`` has room: ``free`` is a share of it, or bytes where it is 1 or more.
+    """Whether the file system of ``path`` has room: ``free`` is a share of it below 1, bytes from there on.
 
     Asked in a thread, since a network's file system may hang. ``options``: those of ``Check``.
     """
@@ -125,6 +123,8 @@ def check_loop(
     return Check(name, call, critical=critical, **options)
 
 
-async def _answered(reply: Awaitable[Any]) -> None:
-    """Any answer will do: a key that is not there, or a False."""
-    await reply
+def _method(argument: str, owner: object, name: str) -> Callable[..., Any]:
+    method: Callable[..., Any] | None = getattr(owner, name, None)
+    if method is None:
+        raise ConfigurationError(argument, f"{owner!r} has no {name}()")
+    return method

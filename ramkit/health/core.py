@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from ramkit.health.policy import Check
+from ramkit.health.policy import Check, Question
 
-__all__ = ["Outcome", "Question", "Status", "asked", "detail", "overall"]
+__all__ = ["Outcome", "Status", "asked", "detail", "overall"]
 
 #: §3.1: healthy; healthy, with concerns; unhealthy
 Status: TypeAlias = Literal["pass", "warn", "fail"]
-Question: TypeAlias = Literal["health", "livez", "readyz"]
 
 _LONGEST_OUTPUT = 500
 

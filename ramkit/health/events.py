@@ -10,22 +10,22 @@ __all__ = ["HealthChecked", "HealthDraining"]
 
 @dataclass(frozen=True, slots=True)
 class HealthChecked(Event):
-    """A check was run: ``up`` is 1 if it passed, else 0; it took ``seconds``."""
+    """A check was run: ``failed`` is 0 if it passed, else 1; it took ``seconds``."""
 
-    metric: ClassVar[str] = "health_check_up"
+    metric: ClassVar[str] = "health_check_failed"
     kind: ClassVar = "gauge"
     labels: ClassVar[tuple[str, ...]] = ("check",)
-    value: ClassVar[str | None] = "up"
-    help: ClassVar[str] = "Whether a health check passed when it was last run."
+    value: ClassVar[str | None] = "failed"
+    help: ClassVar[str] = "1 for a health check that failed when it was last run, else 0."
 
     check: str
-    up: int
+    failed: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class HealthDraining(Event):
-    """The process was told to end: from now on it is not ready. ``seconds``: until the server hears of it."""
+    """SIGTERM came: the process is not ready from now on. ``seconds``: until the server hears of it."""
 
     metric: ClassVar[str] = "health_draining"
     kind: ClassVar = "gauge"

@@ -5,15 +5,15 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ramkit.health.core import Outcome, Question, Status, asked, detail, overall
+from ramkit.health.core import Outcome, Status, asked, detail, overall
 from ramkit.health.draining import Draining
-from ramkit.health.policy import Access, Check, Paths
+from ramkit.health.policy import Access, Check, Question, questions
 from ramkit.health.running import Runner
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, raw_headers
 from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.kernel.headers import find
+from ramkit.kernel.headers import find, replace
 from ramkit.kernel.lifespan import follow_lifespan
 from ramkit.kernel.observers import Observer, observers_of
 from ramkit.kernel.replies import Reply, problem
@@ -31,11 +31,11 @@ class HealthMiddleware:
     """Answers ``/livez`` (start me anew when this fails), ``/readyz`` (send me requests) and ``/health``
     (the same, of all checks) with 200 or 503; outside of everything else.
 
-    ``checks``: each with its name. ``drain``: seconds from SIGTERM to when the server hears of it; meanwhile the
-    process is not ready, and its HTTP/1.1 responses ask clients to connect anew; 0 leaves SIGTERM alone.
-    ``drain_file``: not ready while this file exists, for servers that do not let themselves be held up.
-    ``detail_token`` (as a bearer token) and ``detail_to`` (addresses and networks): who may see what each check
-    said; nobody by default. ``proxies``: whose word for the client's address is believed.
+    ``checks``: each with its name. ``drain``: seconds from SIGTERM to when the server hears of it; meanwhile
+    the process is not ready, and its HTTP/1.1 responses ask clients to connect anew; 0 leaves SIGTERM alone.
+    ``drain_file``: not ready while this file exists, for servers whose signals do not come to Python.
+    ``detail_token`` (as a bearer token) and ``detail_to`` (addresses and networks): who may see what each
+    check said; nobody by default. ``proxies``: whose word for the client's address is believed.
     ``health``, ``livez``, ``readyz``: other paths.
     """
 
@@ -60,28 +60,13 @@ class HealthMiddleware:
         found = tuple(checks)
         if len({check.name for check in found}) < len(found):
             raise ConfigurationError("checks", "two have the same name")
-        Paths(health=health, livez=livez, readyz=readyz)
         self.app = app
+        self._questions = questions(health=health, livez=livez, readyz=readyz)
         self._access = Access.of(detail_token, detail_to)
         self._proxies = proxies if proxies is not None else TrustedProxies()
-        self._questions: dict[str, Question] = {health: "health", livez: "livez", readyz: "readyz"}
         seen = observers_of(observers)
         self._runner = Runner(found, clock if clock is not None else SystemClock(), seen)
         self._draining = Draining(drain, Path(drain_file) if drain_file is not None else None, seen)
-
-    @property
-    def draining(self) -> bool:
-        """Whether this process is on its way out."""
-        return self._draining.active
-
-    def drain(self) -> None:
-        """Begin to drain as at SIGTERM. On the loop."""
-        self._draining.begin()
-
-    async def drained(self) -> None:
-        """Returns when the draining is over; whoever waits for it ends the server, instead of its handler of
-        SIGTERM. Hypercorn's ``serve`` takes it as ``shutdown_trigger``."""
-        await self._draining.over()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -114,7 +99,7 @@ class HealthMiddleware:
         said = {"status": status}
         if self._may_see(scope):
             said = detail(status, outcomes, draining=draining)
-        headers = [_JSON, _FRESH]
+        headers: RawHeaders = [_JSON, _FRESH]
         if status == "fail":
             headers.append((b"retry-after", b"1"))
         body = json.dumps(said, default=str).encode()
@@ -148,5 +133,5 @@ class _Closing:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            message = {**message, "headers": replace(raw_headers(message), b"connection", b"close")}
         await self._send(message)

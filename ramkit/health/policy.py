@@ -1,17 +1,17 @@
-"""Checks: what is asked, how long it may take, and what follows from it."""
+"""What is asked, where, how long it may take, and who may see what came of it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ramkit.kernel.client import IPAddress
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.kernel.health import HealthCheck
 
-__all__ = ["Access", "Check", "Paths"]
+__all__ = ["Access", "Check", "Question", "questions"]
 
+Question: TypeAlias = Literal["health", "livez", "readyz"]
 _Network: TypeAlias = IPv4Network | IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -32,7 +32,7 @@ class Check:
     """
 
     name: str
-    call: HealthCheck
+    call: Callable[[], Awaitable[object] | object]
     _: KW_ONLY
     deadline: float = 1.0
     keep: float = 1.0
@@ -53,27 +53,22 @@ class Check:
             raise ConfigurationError("keep", f"seconds, not {self.keep!r}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
-    """Where the three questions are asked."""
-
-    health: str
-    livez: str
-    readyz: str
-
-    def __post_init__(self) -> None:
-        every = {"health": self.health, "livez": self.livez, "readyz": self.readyz}
-        for name, path in every.items():
-            if not path.startswith("/"):
-                raise ConfigurationError(name, f"{path!r} does not begin with '/'")
-        if len(set(every.values())) < len(every):
-            raise ConfigurationError("health", "health, livez and readyz need a path each")
+def questions(*, health: str, livez: str, readyz: str) -> dict[str, Question]:
+    """Which path asks what."""
+    paths: dict[Question, str] = {"health": health, "livez": livez, "readyz": readyz}
+    for name, path in paths.items():
+        if not path.startswith("/"):
+            raise ConfigurationError(name, f"{path!r} does not begin with '/'")
+    asked: dict[str, Question] = {path: name for name, path in paths.items()}
+    if len(asked) < len(paths):
+        raise ConfigurationError("health", "health, livez and readyz need a path each")
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may see what each check said: who brings the token, and clients at these addresses. By default
-    nobody."""
+    nobody: behind a proxy on the same machine, loopback is everybody."""
 
     token: str | None = None
     networks: tuple[_Network, ...] = ()

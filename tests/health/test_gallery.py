@@ -13,10 +13,6 @@ class TestDraining(MiddlewareContract):
     """Responses ask for another connection then, and are otherwise what they were."""
 
     def wrap(self, app):
-        health = HealthMiddleware(app, drain=0)
-
-        async def draining(scope, receive, send):
-            health._draining.began = True
-            await health(scope, receive, send)
-
-        return draining
+        health = HealthMiddleware(app)
+        health._draining.began = True
+        return health

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from ramkit.health import Check, HealthMiddleware
 from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.testing.client import drive, http_scope
 
 TOKEN = "a-token-of-some-length"
 
@@ -156,18 +157,9 @@ async def test_other_paths_are_the_apps(asgi_client) -> None:
 
 
 async def test_below_a_root_path() -> None:
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http", "method": "GET", "path": "/api/readyz", "root_path": "/api", "headers": [],
-        "http_version": "1.1",
-    }  # fmt: skip
-    await app()(scope, None, send)
-    assert sent[0]["status"] == 200
-    assert json.loads(sent[1]["body"]) == {"status": "pass"}
+    start, body = await drive(app(), http_scope(path="/api/readyz", root_path="/api"))
+    assert start["status"] == 200
+    assert json.loads(body["body"]) == {"status": "pass"}
 
 
 async def test_a_drain_file(asgi_client, tmp_path) -> None:
@@ -181,27 +173,42 @@ async def test_a_drain_file(asgi_client, tmp_path) -> None:
     assert (before, meanwhile, after) == (200, {"/readyz": 503, "/health": 503, "/livez": 200}, 200)
 
 
-async def test_draining_asks_for_another_connection(asgi_client) -> None:
-    seen = []
-    health = app(drain=60, observers=[seen.append], detail_token=TOKEN)
-    async with asgi_client(health) as client:
-        before = await client.get("/")
-        assert not health.draining
-        health.drain()
-        health.drain()
-        after = await client.get("/")
-        told = await client.get("/readyz", headers={"authorization": f"Bearer {TOKEN}"})
-    assert "connection" not in before.headers
-    assert (after.status_code, after.headers["connection"]) == (200, "close")
-    assert told.json() == {"status": "fail", "output": "draining", "checks": {}}
-    assert [(event.metric, event.seconds, event.draining) for event in seen] == [("health_draining", 60, 1)]
+class Counted:
+    """A check that waits until it may go on, and counts."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = asyncio.Event()
+
+    async def __call__(self):
+        self.begun += 1
+        await self.go.wait()
 
 
-async def test_whoever_waits_for_the_end_of_draining(asgi_client) -> None:
-    health = app(drain=0.01)
-    async with asgi_client(health):
-        waiting = asyncio.create_task(health.drained())
+async def probe(health, path="/readyz"):
+    return (await drive(health, http_scope(path=path)))[0]["status"]
+
+
+async def test_a_thousand_probes_are_one_check() -> None:
+    counted = Counted()
+    health = app(checks=[Check("counted", counted)])
+    probes = [asyncio.create_task(probe(health, path)) for path in ("/readyz", "/health") * 500]
+    while not counted.begun:
         await asyncio.sleep(0)
-        assert not waiting.done()
-        health.drain()
-        await asyncio.wait_for(waiting, 10)
+    counted.go.set()
+    assert await asyncio.gather(*probes) == [200] * 1000
+    assert counted.begun == 1
+
+
+async def test_a_probe_that_leaves_takes_no_check_with_it() -> None:
+    counted = Counted()
+    health = app(checks=[Check("counted", counted)])
+    leaver, stayer = asyncio.create_task(probe(health)), asyncio.create_task(probe(health))
+    while not counted.begun:
+        await asyncio.sleep(0)
+    leaver.cancel()
+    await asyncio.wait([leaver])
+    assert leaver.cancelled()
+    counted.go.set()
+    assert await stayer == 200
+    assert counted.begun == 1
