@@ -1,4 +1,4 @@
-"""A proxy that follows /readyz: ``python proxy.py PORT SERVER…``. It tries nothing twice and ejects nobody."""
+"""A proxy that follows /readyz: ``python proxy.py PORT SERVER…``. It tries nothing twice."""
 
 import sys
 

@@ -45,14 +45,6 @@ async def test_redis(redis_server, redis_url) -> None:
     assert late.output == "no answer within 0.05 s"
 
 
-async def test_redis_cluster(redis_cluster) -> None:
-    client = Redis(redis_cluster.url)
-    try:
-        assert (await outcome(check_redis(client))).ok
-    finally:
-        await client.aclose()
-
-
 async def test_postgres(postgres_dsn) -> None:
     async with asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as pool:
         assert (await outcome(check_postgres(pool))).ok

@@ -1,4 +1,4 @@
-"""One worker: ``python worker.py PORT DRAIN LOOP`` appends to the file ``PORT.log`` what it lives to see."""
+"""One worker: ``python worker.py PORT DRAIN LOOP`` writes to ``PORT.log`` what has ended."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from ramkit.health import HealthMiddleware
 
 PORT, DRAIN, LOOP = sys.argv[1:]
 #: Seconds that uvicorn waits for what is open.
-GRACE = 1
+GRACE = 2
 
 
 def tell(what):
@@ -42,12 +42,9 @@ async def upload(request):
 
 async def events(request):
     async def forever():
-        try:
-            while True:
-                yield "data: tick\n\n"
-                await asyncio.sleep(0.01)
-        finally:
-            tell("event stream ended")
+        while True:
+            yield "data: tick\n\n"
+            await asyncio.sleep(0.01)
 
     return StreamingResponse(forever(), media_type="text/event-stream")
 
@@ -56,7 +53,7 @@ async def socket(websocket):
     await websocket.accept()
     async for text in websocket.iter_text():
         await websocket.send_text(text)
-    tell("websocket ended")
+    tell("websocket")
 
 
 app = Starlette(
