@@ -12,6 +12,7 @@ from ramkit.health import Check, HealthMiddleware
 from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.testing.client import drive, http_scope
+from tests.health.counting import Counted
 
 TOKEN = "a-token-of-some-length"
 
@@ -171,18 +172,6 @@ async def test_a_drain_file(asgi_client, tmp_path) -> None:
         file.unlink()
         after = (await client.get("/readyz")).status_code
     assert (before, meanwhile, after) == (200, {"/readyz": 503, "/health": 503, "/livez": 200}, 200)
-
-
-class Counted:
-    """A check that waits until it may go on, and counts."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.go = asyncio.Event()
-
-    async def __call__(self):
-        self.begun += 1
-        await self.go.wait()
 
 
 async def probe(health, path="/readyz"):

@@ -8,23 +8,12 @@ import pytest
 from ramkit.health import Check
 from ramkit.health.running import Runner
 from ramkit.testing.client import no_leaks
+from tests.health.counting import Counted
 
 #: Seconds; only what hangs ever meets it.
 PATIENCE = 20.0
 #: Seconds that tests wait for a deadline to pass.
 SHORT = 0.02
-
-
-class Counted:
-    """A check that waits until it may go on, and counts."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.go = asyncio.Event()
-
-    async def __call__(self):
-        self.begun += 1
-        await self.go.wait()
 
 
 @pytest.fixture
