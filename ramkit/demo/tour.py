@@ -11,6 +11,7 @@ from ramkit.demo.databases import Databases
 from ramkit.demo.outage import Outages
 from ramkit.demo.report import Report
 from ramkit.demo.servers import Servers
+from ramkit.demo.watching import Watching
 
 __all__ = ["Tour", "take"]
 
@@ -47,6 +48,9 @@ async def take(tour: Tour) -> bool:
     """Go through all steps; whether each showed what it should."""
     for step in (_first_read, _other_worker, _validation, _write, _rounds, _crowd, _private, _stream):
         await _attempt(tour, step)
+    watching = Watching(tour.client, tour.report)
+    for watch in (watching.metrics, watching.health):
+        await _attempt(tour, lambda _, watch=watch: watch())
     servers = tour.servers
     if servers is None or servers.primary is None:
         tour.report.step(
