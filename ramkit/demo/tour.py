@@ -49,8 +49,8 @@ async def take(tour: Tour) -> bool:
     for step in (_first_read, _other_worker, _validation, _write, _rounds, _crowd, _private, _stream):
         await _attempt(tour, step)
     watching = Watching(tour.client, tour.report)
-    for watch in (watching.metrics, watching.health):
-        await _attempt(tour, lambda _, watch=watch: watch())
+    await _attempt(tour, lambda _: watching.metrics())
+    await _attempt(tour, lambda _: watching.health())
     servers = tour.servers
     if servers is None or servers.primary is None:
         tour.report.step(
