@@ -20,6 +20,7 @@ from ramkit.router.core.tree import ANY, Tree
 from ramkit.router.errors import HTTPError
 from ramkit.router.guard import Guard
 from ramkit.router.listening import Listener
+from ramkit.router.mounting import Mounted, living
 from ramkit.router.policy import CORS
 from ramkit.router.routes import Named, Router
 
@@ -29,12 +30,12 @@ __all__ = ["RamAPI"]
 class _Route:
     """What the tree leads to."""
 
-    __slots__ = ("app", "around", "named", "names", "pattern", "run", "template")
+    __slots__ = ("around", "mounted", "named", "names", "pattern", "run", "template")
 
     def __init__(self, named: Named, pattern: Pattern) -> None:
         self.named, self.pattern, self.template, self.names = named, pattern, named.path, pattern.names
-        self.app = None if named.app is None else Guard(named.app)
-        handler: Handler = named.handler or _hand_on(self.app)
+        self.mounted = None if named.app is None else Mounted(named.app, named.path)
+        handler = named.handler or self.mounted or _not_found
         self.run = compose((*named.outer, *named.own), handler)
         #: what an answer without the route's handler passes: Allow, a refusal
         self.around: Callable[[Handler], Handler] = partial(compose, named.outer)
@@ -73,7 +74,7 @@ class RamAPI(Router):
         self._title, self._version = title, version
         self._on_error, self._max_body = on_error, max_body
         self._not_found = on_not_found or _not_found
-        self._lifespan = Lifespan(lifespan=lifespan).lifespan
+        self._lifespan = Lifespan(lifespan=lifespan).lifespan_context
         self._tree = Tree[_Route]()
         self._routes: list[_Route] = []
         self._wrapped: list[Wrapped] = []
@@ -185,9 +186,10 @@ class RamAPI(Router):
         return compose(self._middleware, self._not_found)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The user's lifespan, inside of those of the ASGI middlewares that routes use."""
+        """The user's and the mounted apps' lifespans, inside of those of ASGI middlewares that routes use."""
         scope["app"] = self
-        live: ASGIApp = self._lifespan
+        mounts = [each.mounted for each in self._routes if each.mounted is not None]
+        live: ASGIApp = Lifespan(lifespan=lambda app: living(self._lifespan, app, scope, mounts)).lifespan
         for each in self._wrapped:
             live = partial(each.lifespan, live)
         await live(scope, receive, send)
@@ -251,15 +253,6 @@ def _descend(scope: Scope, root: str, path: str, rest: str) -> None:
     """As Starlette's Mount does."""
     scope.setdefault("app_root_path", root)
     scope["root_path"] = root + path[: len(path) - len(rest)]
-
-
-def _hand_on(app: ASGIApp | None) -> Handler:
-    async def run(ctx: Context) -> None:
-        ctx.began = True  # the app replies
-        if app is not None:
-            await app(ctx.scope, ctx.receive, ctx.send)
-
-    return run
 
 
 def _allowing(names: str, *, options: bool) -> Handler:
