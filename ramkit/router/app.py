@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router as Lifespan
 
@@ -79,6 +80,7 @@ class RamAPI(Router):
         self._routes: list[_Route] = []
         self._wrapped: list[Wrapped] = []
         self._listener: Listener | None = None
+        self._document: msgspec.Raw | None = None
         self._app: ASGIApp = self._serve
         if openapi is not None:
             self._name(Named("GET", openapi, (), (), self._described))
@@ -111,6 +113,7 @@ class RamAPI(Router):
         else:
             self._tree.add(named.method, pattern, route)
         self._routes.append(route)
+        self._document = None
         self._remember((*named.outer, *named.own))
         super()._name(named)
 
@@ -156,8 +159,8 @@ class RamAPI(Router):
         except Exception as error:
             await self._settle(ctx, error, receive, send)
         finally:
-            if ctx.opened is not None:
-                await ctx.opened.close()
+            for each in ctx.opened or ():
+                await each.close()
 
     async def _settle(self, ctx: Context, error: Exception, receive: Receive, send: Send) -> None:
         try:
@@ -209,7 +212,9 @@ class RamAPI(Router):
 
     async def _described(self, ctx: Context) -> None:
         async def described(ctx: Context) -> None:
-            ctx.json(self.openapi())
+            if self._document is None:
+                self._document = msgspec.Raw(msgspec.json.encode(self.openapi()))
+            ctx.json(self._document)
 
         # The middlewares that came after the constructor guard it, too.
         await compose(self._middleware, described)(ctx)

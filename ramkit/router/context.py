@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from ramkit.kernel.asgi import Message, Receive, Scope, Send
 from ramkit.kernel.headers import find
 from ramkit.kernel.replies import Reply
+from ramkit.router.core.cookies import cookies_of
 from ramkit.router.errors import HTTPError
 from ramkit.router.reply import Replying
 
@@ -45,7 +46,6 @@ class Context(Replying):
         "_valid",
         "_websocket",
         "max_body",
-        "opened",
         "params",
         "receive",
         "scope",
@@ -59,7 +59,7 @@ class Context(Replying):
         self.began = False
         self._status = 0
         self._body = self._type = self._length = self._content = None
-        self._headers = None
+        self._headers = self.opened = None
         #: as ASGI has it, and as the innermost ASGI middleware left it
         self.scope, self.receive = scope, receive
         #: of the path, converted
@@ -70,8 +70,6 @@ class Context(Replying):
         self._websocket: WebSocket | None = None
         self._valid: Valid | None = None
         self._read = 0
-        #: a form whose files are closed with the request
-        self.opened: FormData | None = None
 
     @property
     def request(self) -> Request:
@@ -113,7 +111,8 @@ class Context(Replying):
 
     @property
     def cookies(self) -> dict[str, str]:
-        return (self.websocket if self.scope["type"] == "websocket" else self.request).cookies
+        """Of one name the last counts."""
+        return cookies_of(self.headers.getlist("cookie"))
 
     @property
     def state(self) -> State:
@@ -156,12 +155,13 @@ class Context(Replying):
         """Fields and files (``multipart/form-data`` or urlencoded), closed with the request. Raises
         ``HTTPError`` 413, and 400 for one that cannot be read."""
         try:
-            self.opened = await self.request.form(
+            form = await self.request.form(
                 max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=self.max_body
             )
         except MultiPartException as error:
             raise HTTPError(400, error.message) from None
-        return self.opened
+        self.closes(form)
+        return form
 
     async def _read_json(self) -> Any:
         if not self.is_json():
@@ -177,12 +177,19 @@ class Context(Replying):
         return kind == _JSON or (kind.startswith(b"application/") and kind.endswith(b"+json"))
 
     async def _bounded(self) -> Message:
+        if not self._read:
+            # One that says so is refused before the client is asked to go on (RFC 9110 §10.1.1).
+            length = find(self.scope["headers"], b"content-length") or b""
+            self._bound(int(length[:20]) if length.isdigit() else 0)
         message = await self.receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
-            if self._read > self.max_body:
-                raise HTTPError(413, f"A body has at most {self.max_body} bytes here.")
+            self._bound(self._read)
         return message
+
+    def _bound(self, size: int) -> None:
+        if size > self.max_body:
+            raise HTTPError(413, f"A body has at most {self.max_body} bytes here.")
 
     @overload
     def json(self) -> Awaitable[Any]: ...
