@@ -128,13 +128,20 @@ class Wrapped:
             await answer(ctx, _then(next))
 
         ctx.scope[_INSIDE] = inside
+        failed: Exception | None = None
         try:
             await self.app(ctx.scope, ctx.receive, held)
+        except Exception as error:
+            failed = error
         finally:
             ctx.enter(ctx.scope, *outer)
             ctx.began = held.passed
         if held.body is not None:
             ctx.adopt(held.status, held.headers, held.body)
+        if failed is not None:
+            if held.body is not None:
+                await finish(ctx)  # it failed in what it does when it has answered
+            raise failed
 
     async def lifespan(self, inside: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A lifespan around another one's."""

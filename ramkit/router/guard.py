@@ -1,6 +1,6 @@
 """What is not ours may fail before it has answered."""
 
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
+from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.replies import problem
 
 __all__ = ["Guard"]
@@ -24,7 +24,11 @@ class Guard:
 
         async def watched(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] in _STARTS
+            if message["type"] in _STARTS:
+                started = True
+                if "headers" in message:
+                    # Any iterable is legal; what is around it may look more than once.
+                    message = {**message, "headers": raw_headers(message)}
             await send(message)
 
         try:
