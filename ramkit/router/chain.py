@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
@@ -100,6 +100,9 @@ async def settle(ctx: Context, error: Exception, on_error: ErrorHandler | None) 
         if ctx.replied:
             await finish(ctx)
             return
+    if isinstance(error, WebSocketException) and ctx.scope["type"] == "websocket":
+        await ctx.hang_up(error)
+        return
     if not isinstance(error, HTTPException):
         raise error
     reply = rendered(error)

@@ -5,6 +5,7 @@ from typing import Any, overload
 
 import msgspec
 from starlette.datastructures import URL, FormData, Headers, QueryParams, State
+from starlette.exceptions import WebSocketException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketState
@@ -15,6 +16,7 @@ from ramkit.kernel.replies import Reply
 from ramkit.router.core.cookies import cookies_of
 from ramkit.router.errors import HTTPError
 from ramkit.router.reply import Replying
+from ramkit.router.socket import Socket
 
 __all__ = ["Context", "Valid"]
 
@@ -140,11 +142,11 @@ class Context(Replying):
 
     @property
     def websocket(self) -> WebSocket:
-        """Starlette's. Raises ``RuntimeError`` for an HTTP request."""
+        """Starlette's; a frame of the wrong type closes it. Raises ``RuntimeError`` for an HTTP request."""
         if self.scope["type"] != "websocket":
             raise RuntimeError("this is no WebSocket")
         if self._websocket is None:
-            self._websocket = WebSocket(self.scope, self.receive, self.send)
+            self._websocket = Socket(self.scope, self.receive, self.send)
         return self._websocket
 
     async def body(self) -> bytes:
@@ -225,8 +227,19 @@ class Context(Replying):
             pairs = [] if self._type is None else [(b"content-type", self._type)]
             refusal = Reply(self._status or 403, [*pairs, *(self._headers or ())], self._body or b"")
             await refusal(self.scope, self.receive, self.send)
-        elif state is WebSocketState.CONNECTED:
+        elif self._open():
             await self.websocket.close(_REFUSED if failed else _DONE)
+
+    async def hang_up(self, error: WebSocketException) -> None:
+        """Close a WebSocket, if it is not, with what the error says."""
+        self.began = True
+        if self._open():
+            await self.websocket.close(error.code, error.reason)
+
+    def _open(self) -> bool:
+        """Whether neither side has closed it."""
+        socket, closed = self.websocket, WebSocketState.DISCONNECTED
+        return socket.application_state is not closed and socket.client_state is not closed
 
     def enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go on inside of an ASGI middleware, with what it hands on."""

@@ -1,4 +1,4 @@
-"""What is mounted is as it is alone: every awkward app, with the lint on both sides, behind each way to it."""
+"""What is mounted is as it is alone: each awkward app, with the lint on both sides, behind each way to it."""
 
 from typing import ClassVar
 
