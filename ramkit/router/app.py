@@ -180,7 +180,7 @@ class RamAPI(Router):
             ctx.scope["ramkit.route"] = prefix + route.template
             names = {*allowed, "OPTIONS"} | ({"HEAD"} if "GET" in allowed else set[str]())
             return route.around(_allowing(", ".join(sorted(names)), options=method == "OPTIONS"))
-        if method is not None and path != "/" and not (raw and b"%2" in raw):
+        if method is not None and path != "/" and not (raw and b"%2f" in raw.lower()):
             other = path[:-1] if path.endswith("/") else path + "/"
             target = ctx.path[:-1] if path.endswith("/") else ctx.path + "/"
             # "//host" would lead to another site
