@@ -335,6 +335,22 @@ def test_cors_that_is_a_mistake(options):
         CORS(**options)
 
 
+@pytest.mark.parametrize("pair", [("x", "a\r\nb: c"), ("x\n", "a"), ("content-length", "1"), ("x", "\0")])
+async def test_headers_that_would_split_are_refused(pair):
+    app = RamAPI()
+
+    @app.get("/")
+    async def inject(ctx):
+        with pytest.raises(ValueError, match="no header field"):
+            ctx.header(*pair)
+        with pytest.raises(ValueError, match="no URL"):
+            ctx.redirect("/a\r\nb: c")
+        ctx.text("ok")
+
+    sent = await drive(ASGILint(app), http_scope())
+    assert sent[1]["body"] == b"ok"
+
+
 async def test_any_asgi_middleware():
     from starlette.middleware.gzip import GZipMiddleware
 

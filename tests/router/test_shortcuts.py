@@ -18,7 +18,7 @@ from ramkit.router import (
     optional_authenticate,
     rate_limit,
 )
-from ramkit.testing.client import ASGIClient
+from ramkit.testing.client import ASGIClient, drive, http_scope
 from ramkit.testing.clock import ManualClock
 from ramkit.testing.lint import ASGILint
 
@@ -197,6 +197,24 @@ async def test_no_request_sees_anothers_user(service):
             *(http.get("/", headers={"authorization": f"Bearer {token}"}) for token in tokens)
         )
     assert [each.json() for each in got] == [[str(number)] * 2 for number in range(10)]
+
+
+async def test_a_websocket_is_guarded_by_the_same(service):
+    app = RamAPI()
+
+    @app.websocket("/{room}", authenticate(service), rate_limit("1/h"))
+    async def chat(ctx):
+        await ctx.websocket.accept()
+        await ctx.websocket.send_text(f"{ctx.user.identity} {ctx.params['room']}")
+
+    scope = {**http_scope("GET", "/1"), "type": "websocket", "scheme": "ws", "subprotocols": []}
+    del scope["method"]
+    bearer = [(b"authorization", f"Bearer {service.sign({'sub': 'ada'})}".encode())]
+    found = [await drive(ASGILint(app), {**scope, "headers": headers}) for headers in ([], bearer, bearer)]
+    assert [[each["type"].removeprefix("websocket.") for each in sent] for sent in found] == [
+        ["close"], ["accept", "send", "close"], ["close"]
+    ]  # fmt: skip
+    assert found[1][1]["text"] == "ada 1"
 
 
 # -- in which order --------------------------------------------------------------------------------

@@ -185,6 +185,35 @@ async def test_events_on_the_wire():
     )
 
 
+async def test_silence_has_a_heartbeat():
+    app, closed, beaten = RamAPI(), [], asyncio.Event()
+
+    @app.get("/")
+    async def live(ctx):
+        async def source():
+            try:
+                yield {"a": 1}
+                await beaten.wait()
+                yield "b\rdata: c"
+                await asyncio.Event().wait()
+            finally:
+                closed.append(True)
+
+        ctx.sse(source(), heartbeat=0.001)
+
+    async with ASGIClient(app) as http, http.stream("GET", "/") as got:
+        seen = b""
+        async for piece in got.aiter_bytes():
+            seen += piece
+            if b":\n\n" in seen:
+                beaten.set()
+            if b"data: c" in seen:
+                break
+    assert b'data: {"a":1}\n\n' in seen
+    assert b"data: b\ndata: data: c\n\n" in seen
+    assert closed == [True]
+
+
 def _events(*each):
     from ramkit.router.streaming import events
 
