@@ -7,7 +7,7 @@ import msgspec
 from starlette.datastructures import URL, FormData, Headers, QueryParams, State
 from starlette.exceptions import WebSocketException
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketState
 
 from ramkit.kernel.asgi import Message, Receive, Scope, Send
@@ -81,6 +81,10 @@ class Context(Replying):
         return self._request
 
     @property
+    def _connection(self) -> HTTPConnection:
+        return self.websocket if self.scope["type"] == "websocket" else self.request
+
+    @property
     def method(self) -> str:
         """In capitals, as it was sent; GET for a WebSocket."""
         method: str = self.scope.get("method", "GET")
@@ -104,7 +108,7 @@ class Context(Replying):
 
     @property
     def query(self) -> QueryParams:
-        return QueryParams(self.scope["query_string"])
+        return self._connection.query_params
 
     @property
     def headers(self) -> Headers:
@@ -119,7 +123,7 @@ class Context(Replying):
     @property
     def state(self) -> State:
         """The request's own, beginning with what the lifespan gave."""
-        return (self.websocket if self.scope["type"] == "websocket" else self.request).state
+        return self._connection.state
 
     @property
     def user(self) -> Any:

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from ramkit.kernel.asgi import ASGIApp, Message, Scope
 from ramkit.router.context import Context
-from ramkit.router.guard import Guard
+from ramkit.router.guard import watched
 
 __all__ = ["Mounted", "living"]
 
@@ -21,32 +21,37 @@ _GRACE = 1.0
 
 
 class Mounted:
-    """The handler that hands a request on to an app."""
+    """The handler that hands a request on to an app. What the app raises before it answers is the route's."""
 
-    __slots__ = ("_guarded", "app", "path", "state")
+    __slots__ = ("app", "path", "state")
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self.app, self.path = app, path
-        self._guarded = Guard(app)
         #: what its lifespan gave it
         self.state: dict[str, Any] = {}
 
     async def __call__(self, ctx: Context) -> None:
-        ctx.began = True  # the app replies
-        if not self.state:
-            await self._guarded(ctx.scope, ctx.receive, ctx.send)
-            return
-        # The request's state is one for all, but nobody else sees what this app's lifespan gave it.
-        state: dict[str, Any] = ctx.scope.setdefault("state", {})
-        given = self.state.copy()
-        hidden = {name: state[name] for name in given if name in state}
-        state.update(given)
-        try:
-            await self._guarded(ctx.scope, ctx.receive, ctx.send)
-        finally:
-            for name in given:
-                state.pop(name, None)
-            state.update(hidden)
+        with _shown(self.state, ctx.scope):
+            await self.app(ctx.scope, ctx.receive, watched(ctx.send, ctx.begin))
+        ctx.begin()  # whether it answered is its own affair
+
+
+@contextmanager
+def _shown(own: dict[str, Any], scope: Scope) -> Generator[None]:
+    """A request's state is one for all; while the app runs, what its lifespan gave stands in it, too."""
+    if not own:
+        yield
+        return
+    state: dict[str, Any] = scope.setdefault("state", {})
+    given = own.copy()
+    hidden = {name: state[name] for name in given if name in state}
+    state.update(given)
+    try:
+        yield
+    finally:
+        for name in given:
+            state.pop(name, None)
+        state.update(hidden)
 
 
 class _Failed(RuntimeError):

@@ -143,6 +143,10 @@ class Replying:
         """Whether there is anything to send, or was."""
         return self.began or self._status != 0 or self._body is not None or self._content is not None
 
+    def begin(self) -> None:
+        """Nothing is added any more."""
+        self.began = True
+
     def reset(self) -> None:
         """Forget the reply."""
         self._unsent()

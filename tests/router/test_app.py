@@ -2,7 +2,9 @@
 
 import asyncio
 
+import httpx
 import pytest
+from starlette.staticfiles import StaticFiles
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.router import CORS, HTTPError, RamAPI, Router, asgi_middleware, cors
@@ -274,6 +276,60 @@ async def test_mounts_to_any_depth_and_the_template_with_their_prefixes():
         ("/t/acme/raw", "/t/acme/raw", "/t/:tenant/raw", {"tenant": "acme"}),
         ("/t/acme/raw", "/t/acme/raw/x/y", "/t/:tenant/raw", {"tenant": "acme"}),
     ]
+
+
+async def test_what_a_mounted_app_raises(tmp_path):
+    """Starlette's own apps leave it to others to answer an HTTPException."""
+
+    async def fails(scope, receive, send):
+        if scope["path"].endswith("late"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError("secret")
+
+    async def on_error(ctx, error):
+        if isinstance(error, LookupError):
+            ctx.status(418).text("caught")
+
+    (tmp_path / "a").write_text("hello")
+    app = RamAPI(on_error=on_error)
+    app.mount("/files", StaticFiles(directory=tmp_path))
+    group = app.group("/g", asgi_middleware(lambda inner: inner))
+    group.mount("/files", StaticFiles(directory=tmp_path))
+    app.mount("/fails", fails)
+    async with client(app, raise_app_exceptions=False) as http:
+        for prefix in ("/files", "/g/files"):
+            assert (await http.get(f"{prefix}/a")).text == "hello"
+            missing = await http.get(f"{prefix}/b")
+            assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
+            assert (await http.post(f"{prefix}/a")).headers["allow"] == "GET, HEAD"
+        assert (await http.get("/fails/early")).status_code == 418
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get("/fails/late")
+
+
+async def test_what_fails_while_it_answers_an_error():
+    async def on_error(ctx, error):
+        if ctx.path == "/raises":
+            raise ValueError("secret")
+        ctx.status(400)
+        raise HTTPError(409)
+
+    app = RamAPI(on_error=on_error)
+
+    @app.get("/splits")
+    async def splits(ctx):
+        raise HTTPError(400, headers={"x": "a\r\nb: c"})
+
+    async with client(app, raise_app_exceptions=False) as http:
+        assert (await http.get("/raises")).json() == {
+            "type": "about:blank", "title": "Internal Server Error", "status": 500
+        }  # fmt: skip
+        assert (await http.get("/other")).status_code == 409
+    plain = RamAPI()
+    plain.get("/splits", splits)
+    async with client(plain, raise_app_exceptions=False) as http:
+        got = await http.get("/splits")
+        assert (got.status_code, "b" in got.headers) == (500, False)
 
 
 async def test_below_starlettes_mount():
