@@ -152,7 +152,8 @@ class RamAPI(Router):
             ctx = Context(scope, receive, send, params, self._max_body)
             run = route.run
             if rest is not None:
-                _descend(scope, root or "", path, rest)
+                # As Starlette's Mount does, but for app_root_path: what is mounted names URLs by itself.
+                scope["root_path"] = (root or "") + path[: len(path) - len(rest)]
         try:
             await run(ctx)
             await (ctx.finish() if method is not None else ctx.finish_socket())
@@ -252,12 +253,6 @@ def _below(scope: Scope, root: str) -> tuple[str, bytes | None, str]:
         for name, value in scope.get("path_params", {}).items():
             prefix = "/".join(f"{{{name}}}" if each == str(value) else each for each in prefix.split("/"))
     return path, raw, prefix.rstrip("/")
-
-
-def _descend(scope: Scope, root: str, path: str, rest: str) -> None:
-    """As Starlette's Mount does."""
-    scope.setdefault("app_root_path", root)
-    scope["root_path"] = root + path[: len(path) - len(rest)]
 
 
 def _allowing(names: str, *, options: bool) -> Handler:

@@ -1,9 +1,13 @@
 """RamAPI as clients see it, with the lint around it."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ramkit.kernel.errors import ConfigurationError
@@ -278,6 +282,22 @@ async def test_mounts_to_any_depth_and_the_template_with_their_prefixes():
     ]
 
 
+@pytest.mark.parametrize("root", ["", "/proxy"])
+async def test_a_mounted_app_names_its_urls_with_the_prefix(root):
+    async def name(request):
+        called = "deep:name" if "deep" in request.url.path else "name"
+        return JSONResponse([str(request.url_for(called, n=1)), str(request.base_url), str(request.url)])
+
+    app = RamAPI()
+    app.mount("/in/:t", Starlette(routes=[Mount("/deep", routes=[Route("/{n}", name)], name="deep")]))
+    app.mount("/flat", Starlette(routes=[Route("/{n}", name)]))
+    for path in ("/flat", "/in/7/deep"):
+        sent = await drive(ASGILint(app), http_scope("GET", f"{root}{path}/8", root_path=root))
+        base = f"http://testserver{root}{path.removesuffix('/deep')}"
+        found = [f"http://testserver{root}{path}/1", f"{base}/", f"http://testserver{root}{path}/8"]
+        assert json.loads(sent[1]["body"]) == found
+
+
 async def test_what_a_mounted_app_raises(tmp_path):
     """Starlette's own apps leave it to others to answer an HTTPException."""
 
@@ -333,9 +353,6 @@ async def test_what_fails_while_it_answers_an_error():
 
 
 async def test_below_starlettes_mount():
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-
     inner = RamAPI()
     inner.get("/users/:id", echo)
     app = Starlette(routes=[Mount("/{tenant}/api", inner)])
