@@ -72,9 +72,7 @@ class Replying:
 
         Raises ``ValueError`` for what would not survive as one field, such as a value with CR or LF.
         """
-        pair = name.lower().encode("latin-1"), value.encode("latin-1")
-        if not well_formed([pair]) or pair[0] in _FRAMING:
-            raise ValueError(f"{name!r}: {value!r} is no header field, or none of a handler's")
+        pair = _field(name, value)
         self._unsent()
         kept = self._headers or []
         if pair[0] != b"set-cookie":
@@ -99,7 +97,7 @@ class Replying:
 
     def stream(self, pieces: AsyncIterable[Piece], media_type: str = "application/octet-stream") -> None:
         """Pieces of bytes or text, sent as they come; the source is closed when the client leaves."""
-        self._stream(_Stream(pieces, pieces, None), media_type.encode("latin-1"))
+        self._stream(_Stream(pieces, pieces, None), _field("content-type", media_type)[1])
 
     def sse(self, source: AsyncIterable[Any], *, heartbeat: float = 15.0) -> None:
         """Server-sent events: each an ``Event``, or its data, text or what becomes JSON.
@@ -188,6 +186,13 @@ class Replying:
         self.began = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    pair = name.lower().encode("latin-1"), value.encode("latin-1")
+    if not well_formed([pair]) or pair[0] in _FRAMING:
+        raise ValueError(f"{name!r}: {value!r} is no header field, or none of a handler's")
+    return pair
 
 
 def _over(headers: RawHeaders, said: RawHeaders | None) -> RawHeaders:

@@ -416,6 +416,8 @@ async def test_headers_that_would_split_are_refused(pair):
     async def inject(ctx):
         with pytest.raises(ValueError, match="no header field"):
             ctx.header(*pair)
+        with pytest.raises(ValueError, match="no header field"):
+            ctx.stream(ctx.request.stream(), "text/plain\r\nb: c")
         with pytest.raises(ValueError, match="no URL"):
             ctx.redirect("/a\r\nb: c")
         ctx.text("ok")

@@ -216,7 +216,7 @@ def test_cookies(headers, found):
 @pytest.mark.parametrize("value", ["\\" * 60_000, "\\1" * 30_000, '\\"' * 30_000, '"' * 60_000])
 def test_cookies_are_read_in_linear_time(value):
     """Python's own takes ten seconds where CVE-2024-7592 is not mended; the suite's timeout would tell."""
-    for _ in range(50):
+    for _ in range(12):
         assert len(cookies_of([f'a="{value}"'])["a"]) >= 15_000
 
 
