@@ -22,6 +22,7 @@ class Listener:
     def __init__(self, app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> None:
         import uvicorn
 
+        options.setdefault("ws", "websockets-sansio")
         self._server = uvicorn.Server(uvicorn.Config(app, **options))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=2048)

@@ -321,7 +321,8 @@ async def test_what_a_mounted_app_raises(tmp_path):
             assert (await http.get(f"{prefix}/a")).text == "hello"
             missing = await http.get(f"{prefix}/b")
             assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
-            assert (await http.post(f"{prefix}/a")).headers["allow"] == "GET, HEAD"
+            refused = await http.post(f"{prefix}/a")
+            assert (refused.status_code, "allow" in refused.headers) == (405, True)
         assert (await http.get("/fails/early")).status_code == 418
         with pytest.raises(httpx.RemoteProtocolError):
             await http.get("/fails/late")

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from starlette.middleware.gzip import GZipMiddleware
-
 from ramkit.auth.jwt import JWTService
 from ramkit.router import RamAPI, asgi_middleware, cors, optional_authenticate, rate_limit
 from ramkit.testing.apps import GALLERY
@@ -45,6 +43,6 @@ class TestMountedBehindAll(Contract):
         )
         group.mount("/", app)
         outer = RamAPI(openapi=None, cors=["https://a.example"])
-        outer.use(asgi_middleware(GZipMiddleware, minimum_size=10**9))
+        outer.use(asgi_middleware(lambda inner: inner))
         outer.mount("/", inner)
         return outer
