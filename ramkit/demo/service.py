@@ -6,9 +6,22 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import (
+    APIRouter,
+    Cookie,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Query,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from ramkit.cache import Cache, CacheMiddleware, RedisStore, Rule, TieredStore
@@ -30,6 +43,8 @@ RULES = (
     # A mistake, left in on purpose: what one visitor gets stays theirs all the same.
     Rule("/me", ttl=60),
 )
+#: Seconds from which on a query is told of: the search takes them.
+_SLOW = 0.01
 #: Seconds that balancers have to notice that a worker is going.
 _DRAIN = 0.5
 #: Seconds after which nothing that was stored earlier is alive.
@@ -64,7 +79,14 @@ def create_app(
     """The service behind its cache; ``prefix`` and ``secret`` are the same in all workers."""
     observer = MetricsObserver()
     db = Database(
-        dsn, replicas, name="demo", min_size=1, max_size=5, monitor_interval=0.2, observers=[observer]
+        dsn,
+        replicas,
+        name="demo",
+        min_size=1,
+        max_size=5,
+        monitor_interval=0.2,
+        slow_query=_SLOW,
+        observers=[observer],
     )
     store = RedisStore(redis, name="demo", prefix=prefix, observers=[observer])
     cache = Cache(TieredStore(store), name="demo", observers=[observer])
@@ -198,7 +220,17 @@ async def me(
 @_router.get("/ticks")
 async def ticks(request: Request, every: Annotated[float, Query(ge=0.01, le=10)] = 1) -> StreamingResponse:
     """The time as server-sent events, ``every`` so many seconds."""
-    return StreamingResponse(_ticks(every, request.app.state.stopping), media_type="text/event-stream")
+    events = (f"{tick}\n\n" async for tick in _ticks(every, request.app.state.stopping))
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+@_router.websocket("/ticks")
+async def ticking(websocket: WebSocket, every: Annotated[float, Query(ge=0.01, le=10)] = 1) -> None:
+    """The same over a WebSocket."""
+    await websocket.accept()
+    with suppress(WebSocketDisconnect):
+        async for tick in _ticks(every, websocket.app.state.stopping):
+            await websocket.send_text(tick)
 
 
 @_router.get("/renders")
@@ -218,7 +250,7 @@ async def _ticks(every: float, stop: asyncio.Event) -> AsyncIterator[str]:
     number = 0
     while not stop.is_set():
         number += 1
-        yield f"id: {number}\ndata: {time.strftime('%H:%M:%S')} from worker {os.getpid()}\n\n"
+        yield f"id: {number}\ndata: {time.strftime('%H:%M:%S')} from worker {os.getpid()}"
         try:
             await asyncio.wait_for(stop.wait(), every)
         except TimeoutError:

@@ -204,7 +204,11 @@ async def _private(tour: Tour) -> None:
 
 
 async def _stream(tour: Tour) -> None:
-    tour.report.step("Server-sent events", "The stream has no end, and passes through event by event.")
+    tour.report.step(
+        "Server-sent events, and a WebSocket", "The streams have no end, and pass through event by event."
+    )
     async with asyncio.timeout(10):
         lines = await tour.client.first_lines("/ticks?every=0.05", 6)
+        messages = await tour.client.first_messages("/ticks?every=0.05", 2)
     tour.report.expect("events", ["id: 1", "id: 2"], [line for line in lines if line.startswith("id")])
+    tour.report.expect("messages", ["id: 1", "id: 2"], [message.partition("\n")[0] for message in messages])

@@ -81,7 +81,12 @@ async def _serve(config: WorkerConfig) -> None:
         stopping=stopping,
     )
     settings = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=_GRACE
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=_GRACE,
     )
     server = _Server(settings, stopping)
     following = asyncio.create_task(server.follow_parent(config.folder))
