@@ -3,6 +3,7 @@
 import math
 import random
 from enum import Enum
+from functools import lru_cache
 
 from ramkit.cache.core.entry import SILENT, Entry
 from ramkit.cache.core.purging import Verdict
@@ -90,9 +91,14 @@ def kept_headers(
 def head_of(entry: Entry, age: int, rule: Rule | None, x_cache: bytes, cache_status: bytes) -> RawHeaders:
     """The headers of a response made from an entry: as stored, then what the cache says itself."""
     own = (b"age", b"%d" % age), (b"x-cache", x_cache), (b"cache-status", b"ramkit; %b" % cache_status)
-    if entry.flags & SILENT:
-        return [*entry.headers, browser_control(rule, age), *own]
-    return [*entry.headers, *own]
+    control = (browser_control(rule, age),) if entry.flags & SILENT else ()
+    return [_shared(*pair) for pair in (*entry.headers, *control, *own)]
+
+
+@lru_cache(1024)
+def _shared(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """One pair for all responses that have it: they are many, and the processor's cache is small."""
+    return name, value
 
 
 def browser_control(rule: Rule | None, age: int) -> tuple[bytes, bytes]:
