@@ -11,16 +11,14 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["BadPage", "Column", "Cursors", "keyset", "links", "number"]
+__all__ = ["BadPage", "Column", "Cursors", "keyset", "number"]
 
 _MAC = 32
 _LONGEST = 4096  # characters of a cursor: it travels in a URL
-_OURS = frozenset({"page", "cursor"})
 _WHOLE = re.compile(r"(?P<minus>-?)(?P<digits>[0-9]+)")
 
 
@@ -62,18 +60,6 @@ def number(name: str, given: Sequence[str], *, default: int, highest: int, clamp
     if not clamp:
         raise BadPage(f"{name} is given once, as a whole number from 1 to {highest}")
     return default if found is None else max(1, min(found, highest))
-
-
-def links(query: bytes, pages: Mapping[str, Mapping[str, str]]) -> str:
-    """The value of Link (RFC 8288): for each relation a reference to this same path, with these parameters in
-    place of page and cursor, and all others as they were sent."""
-    others = [
-        pair for pair in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if pair[0] not in _OURS
-    ]
-    return ", ".join(
-        f'<?{urlencode([*others, *parameters.items()])}>; rel="{relation}"'
-        for relation, parameters in pages.items()
-    )
 
 
 @dataclass(frozen=True, slots=True)
