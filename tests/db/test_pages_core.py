@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
@@ -48,8 +48,7 @@ def test_clamped_repetition_is_the_default() -> None:
 
 VALUES = [
     None, True, -(2**63), "ü\0", Decimal("1.500"), datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=UTC),
-    date(1, 1, 1), UUID(int=5), b"\0\xff", 0.1, float("inf"), time(1, 2, 3, 4), time(1, tzinfo=UTC),
-    timedelta(days=-1, microseconds=1),
+    date(1, 1, 2), UUID(int=5), b"\0\xff", 0.1, float("inf"), time(1, 2, 3, 4),
 ]  # fmt: skip
 
 

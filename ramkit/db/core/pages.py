@@ -8,11 +8,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
+from ramkit.db.core.values import decode, encode
 from ramkit.kernel.errors import ConfigurationError
 
 __all__ = ["BadPage", "Column", "Cursors", "keyset", "number"]
@@ -20,22 +18,6 @@ __all__ = ["BadPage", "Column", "Cursors", "keyset", "number"]
 _MAC = 32
 _LONGEST = 4096  # characters of a cursor: it travels in a URL
 _WHOLE = re.compile(r"(?P<minus>-?)(?P<digits>[0-9]+)")
-
-
-def _interval(text: str) -> timedelta:
-    return timedelta(microseconds=int(text))
-
-
-_DECODERS: dict[str, Any] = {
-    "n": Decimal,
-    "t": datetime.fromisoformat,
-    "d": date.fromisoformat,
-    "c": time.fromisoformat,
-    "i": _interval,
-    "u": UUID,
-    "b": bytes.fromhex,
-    "f": float.fromhex,
-}
 
 
 class BadPage(ValueError):
@@ -151,9 +133,10 @@ class Cursors:
     def make(self, row: Mapping[str, Any], *, back: bool = False, filters: Sequence[str] = ()) -> str:
         """The cursor of the page that follows this row, or goes ``back`` from it.
 
-        Raises ``TypeError`` for a value that a cursor cannot carry, ``ValueError`` if it becomes too long.
+        Raises ``TypeError`` for a type that a cursor cannot carry, ``ValueError`` for a value that it cannot,
+        or if it becomes too long.
         """
-        values = [_encode(column.name, row[column.name]) for column in self.order]
+        values = [encode(column.name, row[column.name]) for column in self.order]
         body = json.dumps([back, values], separators=(",", ":")).encode()
         raw = self._mac(self._secrets[0], filters, body) + body
         text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -177,7 +160,7 @@ class Cursors:
         if not any(hmac.compare_digest(mac, self._mac(secret, filters, body)) for secret in self._secrets):
             raise BadPage("the cursor is not one of this list")
         back, values = json.loads(body)
-        return [_decode(value) for value in values], back
+        return [decode(value) for value in values], back
 
     def _mac(self, secret: bytes, filters: Sequence[str], body: bytes) -> bytes:
         bound = hashlib.sha256(json.dumps([*self._bound, list(filters)]).encode()).digest()
@@ -189,31 +172,3 @@ def _secret(argument: str, given: str | bytes) -> bytes:
     if len(secret) < 32:
         raise ConfigurationError(argument, "must have at least 32 bytes")
     return secret
-
-
-def _encode(name: str, value: Any) -> Any:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return ["f", value.hex()]
-        case Decimal():
-            return ["n", str(value)]
-        case datetime():
-            return ["t", value.isoformat()]
-        case date():
-            return ["d", value.isoformat()]
-        case time():
-            return ["c", value.isoformat()]
-        case timedelta():
-            return ["i", str(value // timedelta(microseconds=1))]
-        case bytes():
-            return ["b", value.hex()]
-        case UUID():
-            return ["u", str(value)]
-        case _:
-            raise TypeError(f"a cursor cannot carry {name}, a {type(value).__name__}")
-
-
-def _decode(value: Any) -> Any:
-    return _DECODERS[value[0]](value[1]) if isinstance(value, list) else value
