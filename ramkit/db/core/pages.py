@@ -1,4 +1,4 @@
-"""Pages by number and by keyset: parameters, signed cursors and the SQL, without I/O."""
+"""What a client sends of pages: whole numbers, and signed cursors. Without I/O."""
 
 import base64
 import binascii
@@ -7,13 +7,13 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from ramkit.db.core.keyset import Column
 from ramkit.db.core.values import decode, encode
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["BadPage", "Column", "Cursors", "keyset", "number"]
+__all__ = ["BadPage", "Cursors", "number"]
 
 _MAC = 32
 _LONGEST = 4096  # characters of a cursor: it travels in a URL
@@ -42,72 +42,6 @@ def number(name: str, given: Sequence[str], *, default: int, highest: int, clamp
     if not clamp:
         raise BadPage(f"{name} is given once, as a whole number from 1 to {highest}")
     return default if found is None else max(1, min(found, highest))
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of an ordering. ``nulls_first``: ``None`` is Postgres's way, last up and first down."""
-
-    name: str
-    _: KW_ONLY
-    descending: bool = False
-    nulls_first: bool | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name or "\0" in self.name:
-            raise ConfigurationError("name", f"{self.name!r} names no column")
-        if self.nulls_first is None:
-            object.__setattr__(self, "nulls_first", self.descending)
-
-    @property
-    def quoted(self) -> str:
-        return '"' + self.name.replace('"', '""') + '"'
-
-    @property
-    def reversed(self) -> "Column":
-        return Column(self.name, descending=not self.descending, nulls_first=not self.nulls_first)
-
-    @property
-    def order(self) -> str:
-        way, nulls = "DESC" if self.descending else "ASC", "FIRST" if self.nulls_first else "LAST"
-        return f"{self.quoted} {way} NULLS {nulls}"
-
-
-def keyset(
-    query: str, args: Sequence[Any], order: Sequence[Column], after: Sequence[Any] | None, *, limit: int
-) -> tuple[str, list[Any]]:
-    """The statement and its arguments for ``limit`` rows beyond ``after`` in this order.
-
-    The last column must be unique and not null, else rows that tie with ``after`` are skipped. For the
-    page before a row, give each column ``reversed`` and turn the rows round.
-    """
-    given, where = list(args), ""
-    if after is not None:
-        same: list[str] = []
-        beyond: list[str] = []
-        for place, (column, value) in enumerate(zip(order, after, strict=True), start=1):
-            name, nulls = column.quoted, ""
-            if value is None:
-                equal, later = f"{name} IS NULL", f"{name} IS NOT NULL" if column.nulls_first else "FALSE"
-                bound = "TRUE" if column.nulls_first else equal
-            else:
-                given.append(value)
-                sign, argument = "<" if column.descending else ">", f"${len(given)}"
-                if not column.nulls_first and place < len(order):
-                    nulls = f" OR {name} IS NULL"
-                equal, later = f"{name} = {argument}", f"({name} {sign} {argument}{nulls})"
-                bound = f"({name} {sign}= {argument}{nulls})"
-            if place == 1:
-                # implied by the rest; without "OR … IS NULL" it is where an index scan can begin
-                where = f" WHERE {bound} AND "
-            beyond.append(" AND ".join([*same, later]))
-            same.append(equal)
-        where += "(" + " OR ".join(f"({one})" for one in beyond) + ")"
-    given.append(limit)
-    ordering = ", ".join(column.order for column in order)
-    # the newline ends a comment that the query may end with
-    text = f"SELECT * FROM ({query}\n) AS page{where} ORDER BY {ordering} LIMIT ${len(given)}"  # noqa: S608 - names are quoted, values are arguments
-    return text, given
 
 
 class Cursors:
