@@ -33,7 +33,7 @@ class Pool:
         *,
         database: str,
         on_query: Callable[[str, float], None] | None,
-        on_failure: Callable[[], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self.member, self._policy, self._driver = member, policy, driver
         self._server, self._database = server, database
@@ -204,7 +204,7 @@ class Pool:
 
     def _fail(self, error: Exception) -> None:
         """No connection: those that the others that are open do not serve hear why."""
-        self._on_failure()
+        self._on_failure(error)
         if self._driver.lost(error):
             cause, error = (
                 error,

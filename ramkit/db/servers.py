@@ -42,6 +42,8 @@ class Servers:
         self._driver = driver
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
+        #: of those that did not answer or could not be connected to, why
+        self._failures: dict[Member, str] = {}
         #: in order; who came first is woken first
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._nodes = {
@@ -56,7 +58,7 @@ class Servers:
     async def ready(self) -> None:
         """Until somebody can be read from."""
         if await self._until(self._fleet.reader, self._policy.connect_timeout) is None:
-            raise DatabaseUnavailable(f"{self._name}: no server answers")
+            raise DatabaseUnavailable(self._because("no server answers"))
 
     async def drain(self) -> None:
         """Until nothing is lent out, at most ``close_timeout``."""
@@ -100,7 +102,7 @@ class Servers:
                     avoid = member
                     continue
             return node, session
-        raise DatabaseUnavailable(f"{self._name}: no server answers")
+        raise DatabaseUnavailable(self._because("no server answers"))
 
     async def _position(self, member: Member, session: Session, floor: int) -> int:
         """What a read that begins now cannot have missed. The primary is asked for what its monitor has not
@@ -117,14 +119,14 @@ class Servers:
         while True:
             member = await self._until(lambda: self._fleet.primary, end - self.loop.time())
             if member is None:
-                raise ReadOnly(f"{self._name}: no server takes writes")
+                raise ReadOnly(self._because("no server takes writes"))
             node = self._nodes[member]
             try:
                 session = node.pool.take_nowait() or await self._take(node, left)
             except _FINAL:
                 raise
-            except DatabaseUnavailable:
-                await self._pause()
+            except DatabaseUnavailable as error:
+                await self._again(end, error)
                 continue
             try:
                 if transaction:
@@ -138,9 +140,15 @@ class Servers:
                     self._told(node, standby=True)
                 elif not node.broke(session, error):
                     raise
-                await self._pause()
+                await self._again(end, error)
             else:
                 return node, session, None
+
+    async def _again(self, end: float, error: Exception) -> None:
+        """A moment until the primary is looked for again. Raises ``ReadOnly`` once the time is up."""
+        if self.loop.time() >= end:
+            raise ReadOnly(f"{self._name}: no server takes writes ({error})") from error
+        await self._pause()
 
     async def _find(self, floor: int, avoid: Member | None, left: float | None) -> Member:
         """A server for a read that no replica can take at once."""
@@ -153,7 +161,7 @@ class Servers:
         if found is not None:
             return found
         if self._fleet.primary is None:
-            raise DatabaseUnavailable(f"{self._name}: no server answers")
+            raise DatabaseUnavailable(self._because("no server answers"))
         raise PoolTimeout(f"{self._name}: the primary's share for reads is lent out")
 
     async def _take(self, node: Node, left: float | None) -> Session:
@@ -179,6 +187,10 @@ class Servers:
             await asyncio.wait([change], timeout=_PATIENCE)
         finally:
             self._waiting.pop(change, None)
+
+    def _because(self, what: str) -> str:
+        why = "; ".join(f"{member.name}: {reason}" for member, reason in self._failures.items())
+        return f"{self._name}: {what} ({why})" if why else f"{self._name}: {what}"
 
     def _changed(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -208,6 +220,10 @@ class Servers:
         def looked(outcome: str, error: Exception | None) -> None:
             self._looked(self._nodes[member], outcome, error)
 
+        def failed(error: Exception) -> None:
+            self._failures[member] = str(error) or type(error).__name__
+            monitor.suspect()
+
         monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
         pool = Pool(
             member,
@@ -217,13 +233,17 @@ class Servers:
             self._observers,
             database=self._name,
             on_query=slow if self._observers else None,
-            on_failure=monitor.suspect,
+            on_failure=failed,
         )
         return Node(member, pool, monitor, self._driver, self._told, self._changed)
 
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
         news = outcome != "" and self._fleet.eject(member)
+        if error is None:
+            self._failures.pop(member, None)
+        else:
+            self._failures[member] = str(error) or type(error).__name__
         if outcome == "lost":
             node.pool.drop(DatabaseUnavailable(f"{member.name}: {error!r}"))
         else:
