@@ -220,11 +220,12 @@ class Servers:
         def looked(outcome: str, error: Exception | None) -> None:
             self._looked(self._nodes[member], outcome, error)
 
+        monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
+
         def failed(error: Exception) -> None:
             self._failures[member] = str(error) or type(error).__name__
             monitor.suspect()
 
-        monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
         pool = Pool(
             member,
             server,
