@@ -42,7 +42,7 @@ class Servers:
         self._driver = driver
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
-        #: of those that did not answer or could not be connected to, why
+        #: of those that did not answer their monitor, why
         self._failures: dict[Member, str] = {}
         #: in order; who came first is woken first
         self._waiting: dict[asyncio.Future[None], None] = {}
@@ -189,7 +189,10 @@ class Servers:
             self._waiting.pop(change, None)
 
     def _because(self, what: str) -> str:
-        why = "; ".join(f"{member.name}: {reason}" for member, reason in self._failures.items())
+        told = [
+            (each.name, node.pool.failure or self._failures.get(each)) for each, node in self._nodes.items()
+        ]
+        why = "; ".join(f"{name}: {reason}" for name, reason in told if reason)
         return f"{self._name}: {what} ({why})" if why else f"{self._name}: {what}"
 
     def _changed(self) -> None:
@@ -221,11 +224,6 @@ class Servers:
             self._looked(self._nodes[member], outcome, error)
 
         monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
-
-        def failed(error: Exception) -> None:
-            self._failures[member] = str(error) or type(error).__name__
-            monitor.suspect()
-
         pool = Pool(
             member,
             server,
@@ -234,17 +232,17 @@ class Servers:
             self._observers,
             database=self._name,
             on_query=slow if self._observers else None,
-            on_failure=failed,
+            on_failure=monitor.suspect,
         )
         return Node(member, pool, monitor, self._driver, self._told, self._changed)
 
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
         news = outcome != "" and self._fleet.eject(member)
-        if error is None:
-            self._failures.pop(member, None)
-        else:
+        if error is not None:
             self._failures[member] = str(error) or type(error).__name__
+        elif member.healthy:
+            self._failures.pop(member, None)
         if outcome == "lost":
             node.pool.drop(DatabaseUnavailable(f"{member.name}: {error!r}"))
         else:

@@ -24,7 +24,7 @@ def with_wrong_password(dsn):
 async def assert_refused(calls, reason, *given, **options):
     """Each call raises its error with the reason in it, and hangs for no longer than the bound here."""
     for call, expected in calls:
-        db = Database(*given, connect_timeout=0.3, acquire_timeout=0.3, min_size=0, **options)
+        db = Database(*given, connect_timeout=0.5, acquire_timeout=0.5, min_size=0, **options)
         try:
             with pytest.raises(expected, match=reason) as raised:
                 await asyncio.wait_for(call(db), 30)
@@ -67,6 +67,6 @@ async def test_pgbouncer_is_sent_no_parameter_that_it_does_not_know(behind):
 
 
 async def test_a_parameter_that_pgbouncer_refuses_is_told(behind):
-    for name in ("extra_float_digits", "statement_timeout"):
+    for name, value in {"extra_float_digits": "1", "statement_timeout": "60s"}.items():
         reason = f"unsupported startup parameter: {name}"
-        await assert_refused(CALLS[1:], reason, behind, server_settings={name: "1"})
+        await assert_refused(CALLS[1:], reason, behind, server_settings={name: value})
