@@ -12,7 +12,8 @@
 See docs/db.md.
 """
 
-from ramkit.db.core.pages import Column, Cursors
+from ramkit.db.core.keyset import Column
+from ramkit.db.core.pages import Cursors
 from ramkit.db.database import Database, Position
 from ramkit.db.errors import DatabaseUnavailable, DeadlineExceeded, PoolTimeout, ReadOnly
 from ramkit.db.events import Failover, PoolWait, ReplicaLag, ServerEjected, SlowQuery

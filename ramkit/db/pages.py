@@ -7,7 +7,9 @@ from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 
-from ramkit.db.core.pages import BadPage, Cursors, keyset, links, number
+from ramkit.db.core.keyset import keyset
+from ramkit.db.core.links import links
+from ramkit.db.core.pages import BadPage, Cursors, number
 from ramkit.kernel.asgi import Scope
 from ramkit.kernel.errors import RamkitError
 

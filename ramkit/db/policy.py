@@ -14,7 +14,7 @@ class Server:
 
     ``dsn``: pgbouncer's address. ``direct``: the server's own, by which its monitor sees role and lag. No
     session is ours then: statements are not prepared ahead, and what a transaction leaves behind is not
-    reset. pgbouncer refuses startup parameters, so that a read which falls to the primary is not held to be
+    reset. pgbouncer refuses the parameter for it, so that a read which falls to the primary is not held to be
     read-only.
     """
 

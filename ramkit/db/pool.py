@@ -47,6 +47,8 @@ class Pool:
         #: who waits; what he is handed is clean or not
         self._waiters: deque[asyncio.Future[tuple[Session, bool]]] = deque()
         self._closing = False
+        #: why no connection could be made, if the last attempt failed
+        self.failure = ""
 
     @property
     def size(self) -> int:
@@ -200,10 +202,12 @@ class Pool:
         except Exception as error:
             self._fail(error)
         else:
+            self.failure = ""
             self._ready(session)
 
     def _fail(self, error: Exception) -> None:
         """No connection: those that the others that are open do not serve hear why."""
+        self.failure = str(error) or type(error).__name__
         self._on_failure()
         if self._driver.lost(error):
             cause, error = (

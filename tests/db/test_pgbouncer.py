@@ -1,6 +1,5 @@
 """What is different behind pgbouncer in transaction mode."""
 
-import asyncpg
 import pytest
 
 from ramkit.db import Database, Failover, Server
@@ -80,10 +79,3 @@ async def make_alone(table):
         db = Database(Server(bouncer.dsn(table), direct=table))
         yield db
         await db.aclose()
-
-
-async def test_a_wrong_password_is_an_error_in_time(table):
-    with PgBouncer.launch(table) as bouncer:
-        wrong = bouncer.dsn(table).replace("postgres:", "postgres:x", 1)
-        with pytest.raises(asyncpg.PostgresError):
-            await asyncpg.connect(wrong)

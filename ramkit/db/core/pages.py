@@ -1,4 +1,4 @@
-"""Pages by number and by keyset: parameters, signed cursors and the SQL, without I/O."""
+"""What a client sends of pages: whole numbers, and signed cursors. Without I/O."""
 
 import base64
 import binascii
@@ -7,37 +7,17 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
-from uuid import UUID
 
+from ramkit.db.core.keyset import Column
+from ramkit.db.core.values import decode, encode
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["BadPage", "Column", "Cursors", "keyset", "links", "number"]
+__all__ = ["BadPage", "Cursors", "number"]
 
 _MAC = 32
 _LONGEST = 4096  # characters of a cursor: it travels in a URL
-_OURS = frozenset({"page", "cursor"})
 _WHOLE = re.compile(r"(?P<minus>-?)(?P<digits>[0-9]+)")
-
-
-def _interval(text: str) -> timedelta:
-    return timedelta(microseconds=int(text))
-
-
-_DECODERS: dict[str, Any] = {
-    "n": Decimal,
-    "t": datetime.fromisoformat,
-    "d": date.fromisoformat,
-    "c": time.fromisoformat,
-    "i": _interval,
-    "u": UUID,
-    "b": bytes.fromhex,
-    "f": float.fromhex,
-}
 
 
 class BadPage(ValueError):
@@ -64,84 +44,6 @@ def number(name: str, given: Sequence[str], *, default: int, highest: int, clamp
     return default if found is None else max(1, min(found, highest))
 
 
-def links(query: bytes, pages: Mapping[str, Mapping[str, str]]) -> str:
-    """The value of Link (RFC 8288): for each relation a reference to this same path, with these parameters in
-    place of page and cursor, and all others as they were sent."""
-    others = [
-        pair for pair in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if pair[0] not in _OURS
-    ]
-    return ", ".join(
-        f'<?{urlencode([*others, *parameters.items()])}>; rel="{relation}"'
-        for relation, parameters in pages.items()
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of an ordering. ``nulls_first``: ``None`` is Postgres's way, last up and first down."""
-
-    name: str
-    _: KW_ONLY
-    descending: bool = False
-    nulls_first: bool | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name or "\0" in self.name:
-            raise ConfigurationError("name", f"{self.name!r} names no column")
-        if self.nulls_first is None:
-            object.__setattr__(self, "nulls_first", self.descending)
-
-    @property
-    def quoted(self) -> str:
-        return '"' + self.name.replace('"', '""') + '"'
-
-    @property
-    def reversed(self) -> "Column":
-        return Column(self.name, descending=not self.descending, nulls_first=not self.nulls_first)
-
-    @property
-    def order(self) -> str:
-        way, nulls = "DESC" if self.descending else "ASC", "FIRST" if self.nulls_first else "LAST"
-        return f"{self.quoted} {way} NULLS {nulls}"
-
-
-def keyset(
-    query: str, args: Sequence[Any], order: Sequence[Column], after: Sequence[Any] | None, *, limit: int
-) -> tuple[str, list[Any]]:
-    """The statement and its arguments for ``limit`` rows beyond ``after`` in this order.
-
-    The last column must be unique and not null, else rows that tie with ``after`` are skipped. For the
-    page before a row, give each column ``reversed`` and turn the rows round.
-    """
-    given, where = list(args), ""
-    if after is not None:
-        same: list[str] = []
-        beyond: list[str] = []
-        for place, (column, value) in enumerate(zip(order, after, strict=True), start=1):
-            name, nulls = column.quoted, ""
-            if value is None:
-                equal, later = f"{name} IS NULL", f"{name} IS NOT NULL" if column.nulls_first else "FALSE"
-                bound = "TRUE" if column.nulls_first else equal
-            else:
-                given.append(value)
-                sign, argument = "<" if column.descending else ">", f"${len(given)}"
-                if not column.nulls_first and place < len(order):
-                    nulls = f" OR {name} IS NULL"
-                equal, later = f"{name} = {argument}", f"({name} {sign} {argument}{nulls})"
-                bound = f"({name} {sign}= {argument}{nulls})"
-            if place == 1:
-                # implied by the rest; without "OR … IS NULL" it is where an index scan can begin
-                where = f" WHERE {bound} AND "
-            beyond.append(" AND ".join([*same, later]))
-            same.append(equal)
-        where += "(" + " OR ".join(f"({one})" for one in beyond) + ")"
-    given.append(limit)
-    ordering = ", ".join(column.order for column in order)
-    # the newline ends a comment that the query may end with
-    text = f"SELECT * FROM ({query}\n) AS page{where} ORDER BY {ordering} LIMIT ${len(given)}"  # noqa: S608 - names are quoted, values are arguments
-    return text, given
-
-
 class Cursors:
     """Makes and reads opaque cursors: signed (HMAC-SHA256, RFC 2104) and bound to an ordering and to filters.
 
@@ -165,9 +67,10 @@ class Cursors:
     def make(self, row: Mapping[str, Any], *, back: bool = False, filters: Sequence[str] = ()) -> str:
         """The cursor of the page that follows this row, or goes ``back`` from it.
 
-        Raises ``TypeError`` for a value that a cursor cannot carry, ``ValueError`` if it becomes too long.
+        Raises ``TypeError`` for a type that a cursor cannot carry, ``ValueError`` for a value that it cannot,
+        or if it becomes too long.
         """
-        values = [_encode(column.name, row[column.name]) for column in self.order]
+        values = [encode(column.name, row[column.name]) for column in self.order]
         body = json.dumps([back, values], separators=(",", ":")).encode()
         raw = self._mac(self._secrets[0], filters, body) + body
         text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -191,7 +94,7 @@ class Cursors:
         if not any(hmac.compare_digest(mac, self._mac(secret, filters, body)) for secret in self._secrets):
             raise BadPage("the cursor is not one of this list")
         back, values = json.loads(body)
-        return [_decode(value) for value in values], back
+        return [decode(value) for value in values], back
 
     def _mac(self, secret: bytes, filters: Sequence[str], body: bytes) -> bytes:
         bound = hashlib.sha256(json.dumps([*self._bound, list(filters)]).encode()).digest()
@@ -203,31 +106,3 @@ def _secret(argument: str, given: str | bytes) -> bytes:
     if len(secret) < 32:
         raise ConfigurationError(argument, "must have at least 32 bytes")
     return secret
-
-
-def _encode(name: str, value: Any) -> Any:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return ["f", value.hex()]
-        case Decimal():
-            return ["n", str(value)]
-        case datetime():
-            return ["t", value.isoformat()]
-        case date():
-            return ["d", value.isoformat()]
-        case time():
-            return ["c", value.isoformat()]
-        case timedelta():
-            return ["i", str(value // timedelta(microseconds=1))]
-        case bytes():
-            return ["b", value.hex()]
-        case UUID():
-            return ["u", str(value)]
-        case _:
-            raise TypeError(f"a cursor cannot carry {name}, a {type(value).__name__}")
-
-
-def _decode(value: Any) -> Any:
-    return _DECODERS[value[0]](value[1]) if isinstance(value, list) else value

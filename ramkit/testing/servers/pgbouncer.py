@@ -28,7 +28,6 @@ default_pool_size = 10
 max_client_conn = 200
 server_login_retry = 0.1
 server_idle_timeout = 1
-ignore_startup_parameters = extra_float_digits
 """
 
 
