@@ -3,8 +3,11 @@
 import json
 import logging
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
+
+import msgspec
 
 from ramkit.kernel.context import RequestContext
 from ramkit.logs.core.line import Stamp
@@ -86,8 +89,19 @@ class JSONFormatter(logging.Formatter):
             said["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             said["stack"] = self.formatStack(record.stack_info)
-        said.update((name, value) for name, value in vars(record).items() if name not in _KNOWN)
-        return json.dumps({name: value for name, value in said.items() if value is not None}, default=repr)
+        said.update((name, _plain(value)) for name, value in vars(record).items() if name not in _KNOWN)
+        # in ASCII: no control character and no lone surrogate gets through
+        return json.dumps({name: value for name, value in said.items() if value is not None})
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say of it; dates, structs and the like as msgspec writes them, else their ``repr``."""
+    try:
+        return json.loads(msgspec.json.encode(value, enc_hook=repr))
+    except Exception:  # a cycle, odd keys, a repr that fails: the record is worth more
+        with suppress(Exception):
+            return repr(value)
+    return f"<{type(value).__name__}>"
 
 
 class SinkHandler(logging.Handler):

@@ -67,8 +67,9 @@ def target_of(url: str) -> Stream | File | Syslog:
     except ValueError as error:
         raise ConfigurationError("sink", f"{url!r}: {error}") from None
     path = unquote(parts.path)
+    named = not parts.netloc and path.startswith("/") and path.strip("/") != ""
     plain = not (parts.fragment or parts.username is not None)
-    if parts.scheme == "file" and plain and not (parts.netloc or parts.query) and path.strip("/"):
+    if parts.scheme == "file" and plain and named and not parts.query:
         return File(path=path)
     if parts.scheme in ("syslog", "syslog+tcp") and plain and not options.keys() - {"facility", "app"}:
         tcp = parts.scheme == "syslog+tcp"
@@ -76,7 +77,7 @@ def target_of(url: str) -> Stream | File | Syslog:
             # RFC 5426 §3.3; port 601 is IANA's syslog-conn
             port = port or (601 if tcp else 514)
             return Syslog(host=parts.hostname, port=port, tcp=tcp, **options)
-        if not parts.netloc and path.strip("/") and not tcp:
+        if named and not tcp:
             return Syslog(path=path, **options)
     raise ConfigurationError("sink", f"{url!r} is no stdout, stderr, file:///path, syslog:///path, "
                              "syslog://host:port or syslog+tcp://host:port")  # fmt: skip
