@@ -10,7 +10,7 @@ from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.kernel.headers import find, find_all, replace
+from ramkit.kernel.headers import find, find_all, without
 from ramkit.kernel.lifespan import follow_lifespan
 from ramkit.kernel.observers import Observer
 from ramkit.kernel.principal import principal_name
@@ -75,7 +75,8 @@ class AccessLogMiddleware:
         self.proxies = trusted_proxies or TrustedProxies()
         self.request_headers = _names("request_headers", request_headers)
         self.response_headers = _names("response_headers", response_headers)
-        self.noted = self.request_headers | {_AGENT, _REQUEST_ID, TRACEPARENT}
+        self.noted = self.request_headers | {_REQUEST_ID, TRACEPARENT}
+        self.answered = self.response_headers | _CACHES | {_REQUEST_ID}
         self.route, self.span = route, span_reader()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,34 +107,38 @@ class _Exchange:
     """What is seen of one request."""
 
     __slots__ = (
-        "_asked", "_complete", "_left", "_log", "_noted", "_receive", "_root", "_scope", "_send", "_started",
+        "_complete", "_left", "_log", "_noted", "_path", "_receive", "_root", "_scope", "_send", "_started",
         "cache", "close_code", "context", "first_byte", "headers", "received", "sent", "status",
     )  # fmt: skip
 
     def __init__(self, log: AccessLogMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        self._started = log.now()
         self._log, self._scope, self._receive, self._send = log, scope, receive, send
+        # routers may change these
         self._root: str = scope.get("root_path", "")
-        # routers may change both
-        self._asked: tuple[str, bytes] = scope["path"], scope.get("query_string", b"")
+        self._path: str = scope["path"]
+        self._noted: RawHeaders = [pair for pair in scope["headers"] if pair[0] in log.noted]
         self.status = self.received = self.sent = 0
         self.first_byte: float | None = None
         self.cache: bytes | None = None
         self.close_code: int | None = None
         self.headers: RawHeaders = []
-        self._noted: RawHeaders = [pair for pair in scope["headers"] if pair[0] in log.noted]
         #: all was sent; the client left before
         self._complete = self._left = False
         self.context = RequestContext.of(scope)
         if self.context.request_id is None:
             self._name(self.context)
-        self._started = log.now()
 
     def _name(self, context: RequestContext) -> None:
         made = f"{getrandbits(128):032x}"  # unique, which need not mean secret
-        given = find_all(self._noted, _REQUEST_ID)
-        taken = len(given) == 1 and is_request_id(given[0]) and self._log.proxies.trusts_peer(self._scope)
-        context.request_id = given[0].decode() if taken else made
-        context.trace_id, context.span_id = self._log.span() or parent_of(self._noted) or (made, made[16:])
+        context.request_id = made
+        span = self._log.span()
+        if noted := self._noted:
+            given = find_all(noted, _REQUEST_ID)
+            if len(given) == 1 and is_request_id(given[0]) and self._log.proxies.trusts_peer(self._scope):
+                context.request_id = given[0].decode()
+            span = span or parent_of(noted)
+        context.trace_id, context.span_id = span or (made, made[16:])
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -165,14 +170,16 @@ class _Exchange:
     def _head(self, message: Message) -> Message:
         """With the request's id; what is logged of it is noted."""
         headers, log = raw_headers(message), self._log
-        for pair in headers:
+        for pair in [pair for pair in headers if pair[0] in log.answered]:
             name = pair[0]
             if name in _CACHES and self.cache is None:
                 self.cache = pair[1]
             if name in log.response_headers:
                 self.headers.append(pair)
-        request_id = (self.context.request_id or "").encode()
-        return {**message, "headers": replace(headers, _REQUEST_ID, request_id)}
+            if name == _REQUEST_ID:
+                headers = without(headers, _REQUEST_ID)
+        headers.append((_REQUEST_ID, (self.context.request_id or "").encode()))
+        return {**message, "headers": headers}
 
     def end(self, outcome: str, status: int, error: Exception | None = None) -> None:
         """Log it. Whatever is wrong with that, the request has nothing of it."""
@@ -188,7 +195,7 @@ class _Exchange:
 
     def _line(self, outcome: str, error: Exception | None) -> Line:
         log, scope, context = self._log, self._scope, self.context
-        path, query = self._asked
+        query: bytes = scope.get("query_string", b"")
         client = log.proxies.client_address(scope)
         # Not by keyword: that takes five times as long.
         line = Line(
@@ -199,7 +206,7 @@ class _Exchange:
             context.span_id,
             None if client is None else _text(client),
             shown(scope["method"]) if "method" in scope else None,
-            shown(path),
+            shown(self._path),
             log.redaction.query(query) if query else None,
             (log.route and log.route(scope)) or template(scope, self._root),
             self.status,
@@ -217,7 +224,7 @@ class _Exchange:
     def _add(self, line: Line) -> None:
         """What not each request has."""
         log, context = self._log, self.context
-        if (agent := find(self._noted, _AGENT)) is not None:
+        if (agent := find(self._scope["headers"], _AGENT)) is not None:
             line.user_agent = shown(agent.decode("latin-1"))
         if self.first_byte is not None:
             line.first_byte_ms = _ms(self.first_byte - self._started)
@@ -288,7 +295,7 @@ def _size(message: Message) -> int:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return int(seconds * 1e6) / 1000
 
 
 def _names(argument: str, names: Iterable[str]) -> frozenset[bytes]:

@@ -11,7 +11,7 @@ from ramkit.testing.client import drive, http_scope
 
 
 class Kept:
-    """An outlet that keeps lines; while ``refuses`` is set it raises that, while ``gate`` is not set it waits."""
+    """An outlet that keeps lines. It raises ``refuses`` if that is set; until ``gate`` is set it waits."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []

@@ -57,7 +57,7 @@ async def blocked(until):
     # The queue is full: each of these was answered although its line could not be taken.
     assert dropped - dropped_before == answered
     assert after - before < BOUND
-    with open(read, "rb") as pipe:  # noqa: PTH123 - a descriptor
+    with os.fdopen(read, "rb") as pipe:
         reading = asyncio.create_task(asyncio.to_thread(pipe.read))
         await sink.aclose()
         os.close(write)

@@ -28,7 +28,7 @@ from tests.logs.reading import Kept, answering, flushed
 
 @pytest.fixture
 def logger():
-    found = logging.Logger("shop")  # of no tree: nothing of it outlives the test
+    found = logging.Logger("shop")  # noqa: LOG001 - of no tree: nothing of it outlives the test
     found.setLevel(logging.DEBUG)
     return found
 
@@ -101,7 +101,8 @@ def test_records_as_json(logger):
     assert first.pop("exception").endswith("LookupError: nö")
     assert first.pop("time").endswith("Z")
     assert first == {
-        "level": "ERROR", "logger": "shop", "message": "it failed\n", "order": 7, "odd": "1j", "request_id": "given",
+        "level": "ERROR", "logger": "shop", "message": "it failed\n",
+        "order": 7, "odd": "1j", "request_id": "given",
     }  # fmt: skip
     assert second["message"] == "\x9b\ud800"
     assert "test_records_as_json" in second["stack"]

@@ -16,11 +16,12 @@ redaction = Redaction(SECRETS)
 @pytest.mark.parametrize(
     "name",
     [
-        "token", "access_token", "refresh_token", "id_token", "accessToken", "csrf-token", "password", "new_password",
-        "PASSWORD", "passwd", "secret", "client_secret", "code", "key", "api_key", "apikey", "api-key", "apiKey",
-        "signature", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "sig", "AWSAccessKeyId", "jwt",
-        "SAMLResponse", "client_assertion", "session_id", "user[password]", "user[code]", "a.token",
-        "%74oken", "to%6Ben", "+token", "token%5B%5D", "pass%77ord",
+        "token", "access_token", "refresh_token", "id_token", "accessToken", "csrf-token", "password",
+        "new_password", "PASSWORD", "passwd", "secret", "client_secret", "code", "key", "api_key",
+        "apikey", "api-key", "apiKey", "signature", "X-Amz-Signature", "X-Amz-Credential",
+        "X-Amz-Security-Token", "sig", "AWSAccessKeyId", "jwt", "SAMLResponse", "client_assertion",
+        "session_id", "user[password]", "user[code]", "a.token", "%74oken", "to%6Ben", "+token",
+        "token%5B%5D", "pass%77ord",
     ],
 )  # fmt: skip
 def test_secrets_of_a_query(name):

@@ -220,7 +220,7 @@ def test_many_processes_share_a_pipe():
     ]
     processes = [run(code, stderr=write) for code in codes]
     os.close(write)
-    with open(read, "rb") as pipe:  # noqa: PTH123 - a descriptor
+    with os.fdopen(read, "rb") as pipe:
         lines = pipe.read().splitlines()
     for process in processes:
         process.communicate(timeout=30)
