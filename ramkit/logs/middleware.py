@@ -29,6 +29,7 @@ _logger = logging.getLogger("ramkit")
 _REQUEST_ID = b"x-request-id"
 _AGENT = b"user-agent"
 _CACHES = frozenset({b"cache-status", b"x-cache"})
+_BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 #: nobody was there to be answered, as nginx says it
 _CLIENT_LEFT = 499
 #: RFC 6455 §7.1.5: the connection broke
@@ -44,8 +45,7 @@ class AccessLogMiddleware:
     and headers whose values are hidden. ``request_headers``, ``response_headers``: names of those that are
     logged; never in clear are Authorization, Proxy-Authorization, Cookie and Set-Cookie. ``route``: a
     function of the scope, called when the request is over, that gives its template, or None to look for it
-    here.
-    ``observers``: of the sink, if it is made here.
+    here. ``observers``: of the sink, if it is made here.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class _Exchange:
     """What is seen of one request."""
 
     __slots__ = (
-        "_complete", "_left", "_log", "_noted", "_path", "_receive", "_root", "_scope", "_send", "_started",
-        "cache", "close_code", "context", "first_byte", "headers", "received", "sent", "status",
+        "_complete", "_ends", "_left", "_log", "_noted", "_path", "_receive", "_root", "_scope", "_send",
+        "_started", "cache", "close_code", "context", "first_byte", "headers", "received", "sent", "status",
     )  # fmt: skip
 
     def __init__(self, log: AccessLogMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,8 +123,8 @@ class _Exchange:
         self.cache: bytes | None = None
         self.close_code: int | None = None
         self.headers: RawHeaders = []
-        #: all was sent; the client left before
-        self._complete = self._left = False
+        #: all is being sent; it was sent; the client left before
+        self._ends = self._complete = self._left = False
         self.context = RequestContext.of(scope)
         if self.context.request_id is None:
             self._name(self.context)
@@ -144,7 +144,7 @@ class _Exchange:
         message = await self._receive()
         if body := message.get("body"):
             self.received += len(body)
-        elif message["type"] == "http.disconnect":
+        elif message["type"] == "http.disconnect" and not self._ends:
             self._left = True
         return message
 
@@ -152,20 +152,19 @@ class _Exchange:
         kind = message["type"]
         if kind == "http.response.start":
             message = self._head(message)
+        elif kind in _BODIES:
+            self._ends = not message.get("more_body", False)
         try:
             await self._send(message)
         except OSError:  # how servers say it from spec_version 2.4 on
             self._left = True
             raise
-        if kind == "http.response.body":
-            self.sent += len(message.get("body", b""))
-            self._complete = not message.get("more_body", False)
-        elif kind == "http.response.start":
+        if kind == "http.response.start":
             self.status = message["status"]
             self.first_byte = self._log.now()
-        elif kind in ("http.response.pathsend", "http.response.zerocopysend"):
-            self.sent += file_bytes(message)
-            self._complete = not message.get("more_body", False)
+        elif kind in _BODIES:
+            self._complete = self._ends
+            self.sent += len(message["body"]) if "body" in message else file_bytes(message)
 
     def _head(self, message: Message) -> Message:
         """With the request's id; what is logged of it is noted."""
@@ -183,10 +182,10 @@ class _Exchange:
 
     def end(self, outcome: str, status: int, error: Exception | None = None) -> None:
         """Log it. Whatever is wrong with that, the request has nothing of it."""
-        if self._complete:
-            outcome = "complete" if outcome == "incomplete" else outcome
-        elif self._left:
+        if self._left:
             outcome, status = "disconnected", _CLIENT_LEFT
+        elif self._complete and outcome == "incomplete":
+            outcome = "complete"
         self.status = self.status or status
         try:
             self._log.sink.put(encode(self._line(outcome, error)))
@@ -232,8 +231,7 @@ class _Exchange:
             line.waits_ms = {name: _ms(seconds) for name, seconds in context.waits.items()}
         if self.cache is not None:
             line.cache = shown(self.cache.decode("latin-1"))
-        if (principal := principal_name(self._scope)) is not None:
-            line.principal = shown(principal[1])
+        line.principal = _principal(self._scope)
         if log.request_headers:
             line.request_headers = log.redaction.headers(self._noted, log.request_headers) or None
         if self.headers:
@@ -287,6 +285,14 @@ class _Socket(_Exchange):
 
 #: writing an address takes as long as all of its line
 _text = lru_cache(maxsize=4096)(str)
+
+
+def _principal(scope: Scope) -> str | None:
+    try:
+        found = principal_name(scope)
+    except Exception:  # one without a name, or whose name cannot be had any more
+        return None
+    return None if found is None else shown(found[1])
 
 
 def _size(message: Message) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import errno
+import logging
 import os
 import threading
 import weakref
@@ -22,6 +23,8 @@ from ramkit.logs.policy import FACILITIES, Dates, File, Stream, target_of
 from ramkit.logs.port import Outlet
 
 __all__ = ["Sink"]
+
+_log = logging.getLogger("ramkit")
 
 #: seconds that lines gather: a thread that woke up for each would take the interpreter from the loop
 _GATHER = 0.02
@@ -65,7 +68,8 @@ class Sink:
         self._begin()
         # Nothing else reaches the child of a fork before its first line; it must not keep the sink alive.
         known = weakref.WeakMethod(self._forked)
-        os.register_at_fork(after_in_child=lambda: (forked := known()) and forked())
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: (forked := known()) and forked())
 
     def _begin(self) -> None:
         # Reentrant: a signal handler may log while a line is being put.
@@ -77,7 +81,7 @@ class Sink:
         self._size = 0
         self._lost = 0
         self._thread: threading.Thread | None = None
-        self._ending = False
+        self._ending = self._failing = False
         #: told when the thread ends
         self._watchers: list[Callable[[], object]] = []
 
@@ -208,7 +212,11 @@ class Sink:
             code = error.errno if isinstance(error, OSError) else None
             reason = errno.errorcode.get(code or 0, type(error).__name__)
             notify(self._observers, LogWriteFailed(self.name, reason))
+            if not self._failing:
+                self._failing = True
+                _log.warning("the log sink %s failed, and is tried again: %s", self.name, error)
             return True
+        self._failing = False
         if lost:
             with self._lock:
                 self._lost += lost

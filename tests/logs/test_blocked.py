@@ -47,15 +47,15 @@ async def blocked(until):
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
     sink = Sink(StreamOutlet(write), max_bytes=BOUND, observers=[count], shutdown_timeout=20)
     app = AccessLogMiddleware(answering(b"x"), sink=sink)
-    await load(app, lambda answered: dropped > 0)
+    answered_before = await load(app, lambda answered: dropped > 0)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     dropped_before = dropped
     answered = await load(app, until)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The queue is full: each of these was answered although its line could not be taken.
-    assert dropped - dropped_before == answered
+    # The queue is full: they were answered although their lines, but for a short one or two, were not taken.
+    assert answered - 10 <= dropped - dropped_before <= answered
     assert after - before < BOUND
     with os.fdopen(read, "rb") as pipe:
         reading = asyncio.create_task(asyncio.to_thread(pipe.read))
@@ -63,6 +63,7 @@ async def blocked(until):
         os.close(write)
         lines = [json.loads(line) for line in (await reading).splitlines()]
     assert sum(line.get("dropped", 0) for line in lines) == dropped
+    assert sum("path" in line for line in lines) + dropped == answered_before + answered
     return answered
 
 

@@ -170,6 +170,17 @@ async def test_a_client_that_leaves():
     assert (line["status"], line["outcome"]) == (499, "disconnected")
 
 
+async def test_a_client_that_leaves_while_the_app_goes_on():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert (await receive())["type"] == "http.disconnect"
+        await send({"type": "http.response.body", "body": b"to nobody"})
+
+    line = await logged(app, messages=[{"type": "http.request"}, {"type": "http.disconnect"}])
+    assert (line["status"], line["outcome"]) == (200, "disconnected")
+
+
 async def test_a_client_that_is_gone_when_something_is_sent():
     async def send(message):
         raise OSError("gone")
@@ -217,6 +228,18 @@ async def test_what_cannot_be_logged_takes_no_request_with_it(caplog):
     app = AccessLogMiddleware(answering(), sink=Sink(kept), route=route)
     assert (await drive(app, http_scope()))[0]["status"] == 200
     assert "could not be logged" in caplog.text
+
+
+async def test_a_principal_whose_name_is_not_to_be_had():
+    class Gone:
+        @property
+        def identity(self):
+            raise LookupError
+
+    for user in (object(), Gone()):
+        line = await logged(answering(), http_scope(user=user))
+        assert line["status"] == 200
+        assert "principal" not in line
 
 
 # -- WebSockets --------------------------------------------------------------------------------------

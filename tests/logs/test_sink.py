@@ -99,7 +99,7 @@ def test_a_signal_in_the_middle_of_a_line_may_log():
     assert len(kept.lines) == puts + done
 
 
-def test_an_outlet_that_fails_is_tried_again():
+def test_an_outlet_that_fails_is_tried_again(caplog):
     kept, seen = Kept(), []
     sink = Sink(kept, observers=[seen.append])
     kept.refuses = OSError(errno.ENOSPC, "full")
@@ -112,6 +112,7 @@ def test_an_outlet_that_fails_is_tried_again():
     flushed(sink)
     assert kept.lines == [b"one\n", b"two\n"]
     assert {LogWriteFailed("Kept", "ENOSPC"), LogWriteFailed("Kept", "RuntimeError")} == set(seen)
+    assert len([each for each in caplog.records if "Kept failed" in each.getMessage()]) == 1
 
 
 async def test_closing_is_bounded_when_the_outlet_blocks():

@@ -1,6 +1,7 @@
 """Bodies, streams, files, WebSockets, authentication, the description, and listening."""
 
 import asyncio
+import json
 
 import httpx
 import msgspec
@@ -9,7 +10,7 @@ from openapi_spec_validator import validate as validate_openapi
 
 from ramkit.auth.jwt import JWTService
 from ramkit.cache import Cache, CacheMiddleware, Rule
-from ramkit.router import RamAPI, authenticate, optional_authenticate, rate_limit, validate
+from ramkit.router import RamAPI, authenticate, logger, optional_authenticate, rate_limit, validate
 from ramkit.testing.client import ASGIClient, drive, http_scope
 from ramkit.testing.lint import ASGILint
 
@@ -180,6 +181,17 @@ async def test_rate_limit_and_the_cache_around_the_app():
         assert [(await http.get("/limited")).status_code for _ in "ab"] == [200, 429]
         assert [(await http.get("/cached")).text for _ in "ab"] == ["x", "x"]
     assert calls == [1]
+
+
+async def test_logger(tmp_path):
+    app = RamAPI()
+    app.use(logger(f"file://{tmp_path}/log"))
+    app.get("/:id", user)
+    async with ASGIClient(ASGILint(app)) as http:
+        answers = [await http.get(path) for path in ("/x", "/no/such")]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["route"], line["status"]) for line in lines] == [("/:id", 200), ("unmatched", 404)]
+    assert [each.headers["x-request-id"] for each in answers] == [line["request_id"] for line in lines]
 
 
 async def test_listening():

@@ -48,9 +48,8 @@ class Redaction:
     def __init__(self, names: Collection[str]) -> None:
         if isinstance(names, str):
             raise ConfigurationError("redact", f"{names!r} is one string: give a list of them")
-        self._secret = re.compile(
-            "|".join(translate(name.lower()) for name in sorted(names)) or r"(?!)"
-        ).match
+        plain = sorted(name.lower().replace("-", "_") for name in names)
+        self._secret = re.compile("|".join(map(translate, plain)) or r"(?!)").match
 
     def secret(self, name: str) -> bool:
         """Whether a parameter of this name, still encoded, holds a secret."""
