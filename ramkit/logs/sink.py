@@ -66,10 +66,9 @@ class Sink:
         self._most, self._patience = max_bytes, shutdown_timeout
         self._stamp, self._observers = Stamp(dates), observers_of(observers)
         self._begin()
-        # Nothing else reaches the child of a fork before its first line; it must not keep the sink alive.
-        known = weakref.WeakMethod(self._forked)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: (forked := known()) and forked())
+            forked = weakref.WeakMethod(self._forked)  # what is registered there stays for ever
+            os.register_at_fork(after_in_child=lambda: (reset := forked()) and reset())
 
     def _begin(self) -> None:
         # Reentrant: a signal handler may log while a line is being put.
@@ -140,7 +139,7 @@ class Sink:
         with self._lock:
             self._wake()
             self._ending = True
-            if tell is not None:
+            if tell is not None and self._thread is not None:
                 self._watchers.append(tell)
             return self._thread
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Container, Iterable
 from fnmatch import translate
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from ramkit.kernel.errors import ConfigurationError
@@ -43,19 +44,24 @@ class Redaction:
     """Hides the values of parameters and headers whose names are secrets'. ``names``: patterns as in
     ``SECRETS``; a name within brackets counts as one of its own."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_known", "_match")
 
     def __init__(self, names: Collection[str]) -> None:
         if isinstance(names, str):
             raise ConfigurationError("redact", f"{names!r} is one string: give a list of them")
         plain = sorted(name.lower().replace("-", "_") for name in names)
-        self._secret = re.compile("|".join(map(translate, plain)) or r"(?!)").match
+        self._match = re.compile("|".join(map(translate, plain)) or r"(?!)").match
+        #: the same names come again and again
+        self._known = lru_cache(maxsize=1024)(self._judge)
 
     def secret(self, name: str) -> bool:
         """Whether a parameter of this name, still encoded, holds a secret."""
+        return self._known(name)
+
+    def _judge(self, name: str) -> bool:
         plain = unquote_plus(name)
         words = _WORDS.sub("_", plain.lower()).strip("_")
-        return bool(self._secret(words)) or ("[" in plain and any(map(self._secret, words.split("_"))))
+        return bool(self._match(words)) or ("[" in plain and any(map(self._match, words.split("_"))))
 
     def query(self, query: bytes) -> str:
         """A query string, secrets hidden."""
