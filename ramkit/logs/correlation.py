@@ -49,14 +49,16 @@ def current_ids() -> dict[str, str | None]:
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives each record ``request_id``, ``trace_id`` and ``span_id``, None outside of requests.
+    """Gives each record ``request_id``, ``trace_id`` and ``span_id``, None outside of requests; those that it
+    has already stay.
 
-    It belongs on handlers, where the records of all loggers pass:
-    ``handler.addFilter(RequestIdFilter())`` and ``Formatter("%(request_id)s %(message)s")``.
+    It belongs on handlers, where the records of all loggers pass, and on a ``QueueHandler`` rather than
+    behind it: ``handler.addFilter(RequestIdFilter())`` and ``Formatter("%(request_id)s %(message)s")``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        vars(record).update(current_ids())
+        for name, value in current_ids().items():
+            vars(record).setdefault(name, value)
         return True
 
 

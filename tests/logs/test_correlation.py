@@ -4,8 +4,10 @@ import asyncio
 import io
 import json
 import logging
+import queue
 import subprocess
 import sys
+from logging.handlers import QueueHandler, QueueListener
 
 import pytest
 import structlog
@@ -23,7 +25,7 @@ from ramkit.logs import (
     add_request_id,
 )
 from ramkit.testing.client import ASGIClient, drive, http_scope
-from tests.logs.reading import Kept, answering, flushed
+from tests.logs.reading import Kept, answering, flushed, logged
 
 
 @pytest.fixture
@@ -67,6 +69,23 @@ async def test_each_record_has_the_ids_of_its_request(logger):
         *ids, path = text.split()
         assert ids == wanted[path]
     assert outside == "None None None outside"
+
+
+async def test_through_a_queue_the_ids_come_along(logger):
+    records = queue.SimpleQueue()
+    queued = QueueHandler(records)
+    queued.addFilter(RequestIdFilter())
+    logger.addHandler(queued)
+    line = await logged(logging_app(lambda: logger.info("x")))
+    kept = Kept()
+    sink = Sink(kept)
+    handler = SinkHandler(sink)
+    handler.addFilter(RequestIdFilter())
+    listener = QueueListener(records, handler)
+    listener.start()
+    listener.stop()
+    flushed(sink)
+    assert kept.read()[0]["request_id"] == line["request_id"]
 
 
 async def test_also_in_the_thread_of_a_plain_function(logger):
