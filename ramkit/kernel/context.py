@@ -185,7 +185,7 @@ class RequestContext:
         return _Active((self, None))
 
 
-class _Active(AbstractContextManager[None]):
+class _Active:
     """Entered once. A generator would take thrice as long, in each request."""
 
     __slots__ = ("_token", "_value")

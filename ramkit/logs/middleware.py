@@ -231,7 +231,8 @@ class _Exchange:
             line.waits_ms = {name: _ms(seconds) for name, seconds in context.waits.items()}
         if self.cache is not None:
             line.cache = shown(self.cache.decode("latin-1"))
-        line.principal = _principal(self._scope)
+        if context.principal is not None or "user" in self._scope:
+            line.principal = _principal(self._scope)
         if log.request_headers:
             line.request_headers = log.redaction.headers(self._noted, log.request_headers) or None
         if self.headers:
