@@ -16,19 +16,12 @@ from ramkit.logs.sink import Sink
 
 __all__ = ["JSONFormatter", "RequestIdFilter", "SinkHandler", "add_request_id", "span_reader"]
 
-Span = tuple[str, str]
 #: what every record has; the rest is what was given as ``extra``
-_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "request_id",
-    "trace_id",
-    "span_id",
-}
+_KNOWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "request_id", "trace_id", "span_id"}
 
 
 @cache
-def span_reader() -> Callable[[], Span | None]:
+def span_reader() -> Callable[[], tuple[str, str] | None]:
     """What reads the ids of OpenTelemetry's active span; where it is not installed there is none."""
     try:
         from ramkit.logs.opentelemetry import active_span
@@ -39,13 +32,12 @@ def span_reader() -> Callable[[], Span | None]:
 
 def current_ids() -> dict[str, str | None]:
     """``request_id``, ``trace_id`` and ``span_id`` of the request that this task or thread works for."""
-    context = RequestContext.current()
-    request = None if context is None else context.request_id
-    span = span_reader()()
-    if span is None and context is not None and context.trace_id is not None:
-        return {"request_id": request, "trace_id": context.trace_id, "span_id": context.span_id}
-    trace_id, span_id = span or (None, None)
-    return {"request_id": request, "trace_id": trace_id, "span_id": span_id}
+    context, span = RequestContext.current(), span_reader()()
+    if context is None:
+        request_id, (trace_id, span_id) = None, span or (None, None)
+    else:
+        request_id, (trace_id, span_id) = context.request_id, span or (context.trace_id, context.span_id)
+    return {"request_id": request_id, "trace_id": trace_id, "span_id": span_id}
 
 
 class RequestIdFilter(logging.Filter):

@@ -37,8 +37,8 @@ def test_what_is_no_secret(name):
 
 
 def test_forms_of_a_query():
-    assert redaction.query(b"token=a&token=b;token=c&token&token=&x=token") == (
-        "token=[redacted]&token=[redacted];token=[redacted]&token&token=&x=token"
+    assert redaction.query(b"token=a&token=b;c=d&a=b;token=c;d&token&token=&x=token;y") == (
+        "token=[redacted]&token=[redacted]&a=b;token=[redacted]&token&token=&x=token;y"
     )
     assert redaction.query(b"token=a=b==&c=d") == "token=[redacted]&c=d"
 

@@ -8,9 +8,9 @@ from urllib.parse import unquote_plus
 
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["REDACTED", "SECRETS", "Redaction", "shown"]
+__all__ = ["SECRETS", "Redaction", "shown"]
 
-REDACTED = "[redacted]"
+_REDACTED = "[redacted]"
 
 #: Names of parameters whose values are secrets, as patterns, in lower case and with underscores.
 SECRETS = frozenset({
@@ -24,7 +24,6 @@ _HEADERS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set
 _URLS = frozenset({b"referer", b"location", b"content-location"})
 #: characters of one text; what is longer is cut
 _LONGEST = 1024
-_PAIR = re.compile(r"([^=&;]*)(=?)([^&;]*)([&;]?)")
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
@@ -44,19 +43,15 @@ class Redaction:
     """Hides the values of parameters and headers whose names are secrets'. ``names``: patterns as in
     ``SECRETS``; a name within brackets counts as one of its own."""
 
-    __slots__ = ("_known", "_match")
+    __slots__ = ("_match", "secret")
 
     def __init__(self, names: Collection[str]) -> None:
         if isinstance(names, str):
             raise ConfigurationError("redact", f"{names!r} is one string: give a list of them")
         plain = sorted(name.lower().replace("-", "_") for name in names)
         self._match = re.compile("|".join(map(translate, plain)) or r"(?!)").match
-        #: the same names come again and again
-        self._known = lru_cache(maxsize=1024)(self._judge)
-
-    def secret(self, name: str) -> bool:
-        """Whether a parameter of this name, still encoded, holds a secret."""
-        return self._known(name)
+        #: whether a parameter of this name, still encoded, holds a secret; the same come again and again
+        self.secret = lru_cache(maxsize=1024)(self._judge)
 
     def _judge(self, name: str) -> bool:
         plain = unquote_plus(name)
@@ -65,13 +60,21 @@ class Redaction:
 
     def query(self, query: bytes) -> str:
         """A query string, secrets hidden."""
-        text = query[: _LONGEST + 1].decode("latin-1")
-        return shown(_PAIR.sub(self._pair, text))
+        return shown(self._hidden(query[: _LONGEST + 1].decode("latin-1")))
 
-    def _pair(self, match: "re.Match[str]") -> str:
-        if match[2] and match[3] and self.secret(match[1]):
-            return f"{match[1]}={REDACTED}{match[4]}"
-        return match[0]
+    def _hidden(self, query: str) -> str:
+        return "&".join(map(self._piece, query.split("&")))
+
+    def _piece(self, piece: str) -> str:
+        """What stands between two ``&``. A semicolon separates pairs for some servers and is part of a value
+        for others: neither way is a secret shown."""
+        before = ""
+        for pair in piece.split(";"):
+            name, _, value = pair.partition("=")
+            if value and self.secret(name):
+                return f"{before}{name}={_REDACTED}"
+            before += f"{pair};"
+        return piece
 
     def url(self, url: str) -> str:
         """A URL without userinfo and fragment, secrets in its query hidden."""
@@ -79,8 +82,7 @@ class Redaction:
         scheme, slashes, rest = before.partition("//")
         authority, slash, path = rest.partition("/")
         authority = authority.rpartition("@")[2]
-        hidden = _PAIR.sub(self._pair, query)
-        return shown(f"{scheme}{slashes}{authority}{slash}{path}{mark}{hidden}")
+        return shown(f"{scheme}{slashes}{authority}{slash}{path}{mark}{self._hidden(query)}")
 
     def headers(self, found: Iterable[tuple[bytes, bytes]], names: Container[bytes]) -> dict[str, str]:
         """The fields of these names, several of one joined."""
@@ -95,6 +97,6 @@ class Redaction:
 
     def _header(self, name: bytes, plain: str, value: bytes) -> str:
         if name in _HEADERS or self.secret(plain):
-            return REDACTED
+            return _REDACTED
         text = value.decode("latin-1")
         return self.url(text) if name in _URLS else shown(text)
