@@ -47,6 +47,14 @@ PROXIES: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 
+#: other frameworks, and ours beside them in one process; litestar's multipart excludes python-multipart
+ROUTERS: dict[str, list[str]] = {
+    "routers": [
+        "starlette==1.10.0", "fastapi==0.165.0", "blacksheep==2.6.4", "falcon==4.4.0", "litestar==2.25.0",
+        "msgspec==0.22.0",
+    ],
+}  # fmt: skip
+
 
 class NotInstalled(Exception):
     """The peer's environment could not be made; the message is the last line of why."""
@@ -54,7 +62,7 @@ class NotInstalled(Exception):
 
 def python_of(peer: str) -> str:
     """The interpreter that runs this peer; makes its environment under .bench-PEER/ when it is missing."""
-    wants = {**REQUIREMENTS, **LIMITS, **METRICS, **SESSIONS, **PROXIES}.get(peer)
+    wants = {**REQUIREMENTS, **LIMITS, **METRICS, **SESSIONS, **PROXIES, **ROUTERS}.get(peer)
     if wants is None:
         return sys.executable
     folder = ROOT / f".bench-{peer}"

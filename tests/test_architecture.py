@@ -135,6 +135,21 @@ def test_a_room_facade_imports_no_driver(room: str) -> None:
     assert foreign(folder_of(room) / "__init__.py") == set()
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "router").rglob("*.py")), ids=name_of)
+def test_of_the_router_only_the_shortcuts_know_other_rooms(path: Path) -> None:
+    rooms = {name for name in imports(path) if name.split(".")[:1] == ["ramkit"]}
+    others = {name for name in rooms if name.split(".")[1] not in {"kernel", "router"}}
+    assert others == set() or path == PACKAGE / "router" / "shortcuts.py"
+
+
+def test_the_shortcuts_import_a_room_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, ramkit.router; print(*(name.split('.')[1] for name in sys.modules if 'ramkit.' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert set(done.stdout.split()) == {"kernel", "router"}
+
+
 # -- each room with only its own extra ---------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from ramkit.cache.core.validating import precondition_of
 from ramkit.cache.flight import Turn
 from ramkit.cache.lookup import select
 from ramkit.cache.parts import newest
-from ramkit.cache.reads import WatchedScope
+from ramkit.cache.reads import OF_A_RENDER, RENDERING, WatchedScope
 from ramkit.cache.recorder import Recorder
 from ramkit.cache.responder import Responder
 from ramkit.kernel.asgi import Message, RawHeaders, Receive, Scope, Send, raw_headers
@@ -34,8 +34,6 @@ __all__ = ["WATCHED", "Exchange"]
 
 _log = logging.getLogger("ramkit.cache")
 
-#: In the scope of a render: the caches that render.
-_RENDERING = "ramkit.cache.rendering"
 
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
@@ -59,7 +57,6 @@ _OTHERS = frozenset(
 #: Request fields that decide what may answer; a request with none of them but Host takes the short way.
 WATCHED = _CONDITIONAL | _IDENTIFYING | _OVERRIDING | _OTHERS
 #: What a later render of the same request does not inherit.
-_OF_A_RENDER = frozenset({"ramkit.context", _RENDERING})
 #: Seconds that a refresh in the background has: others may come to wait for it.
 _REFRESH = 60.0
 #: Seconds for which a response that was not to be shared keeps others from waiting for the next one.
@@ -107,7 +104,7 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the request."""
-        if self.cache in self.scope.get(_RENDERING, ()):
+        if self.cache in self.scope.get(RENDERING, ()):
             # This cache renders already, outside: what it would wait for here is itself.
             await self.middleware.app(self.scope, self.receive, self.send)
             return
@@ -272,9 +269,8 @@ class Exchange:
                 raise
         finally:
             responder.end()
-            # The route and the like, for the middlewares outside.
-            for name in scope.keys() - self.scope.keys() - _OF_A_RENDER:
-                self.scope[name] = scope.quietly(name)
+            if not responder.mismatched:  # else the app is asked once more
+                scope.tell(self.scope)
         return not responder.mismatched
 
     def _responder(self, scope: WatchedScope, turn: Turn, expired: Entry | None) -> Responder:
@@ -301,10 +297,10 @@ class Exchange:
         if asking is not None:
             headers.append(asking)
         headers += self._ranged()
-        return WatchedScope({**self.scope, "headers": headers, _RENDERING: self._rendering()}, self.context)
+        return WatchedScope({**self.scope, "headers": headers, RENDERING: self._rendering()}, self.context)
 
     def _rendering(self) -> tuple["Cache", ...]:
-        return (*self.scope.get(_RENDERING, ()), self.cache)
+        return (*self.scope.get(RENDERING, ()), self.cache)
 
     def _refresh(self, entry: Entry) -> None:
         if not self.cache.flights.flying(self.key):
@@ -315,7 +311,7 @@ class Exchange:
         turn = await self.cache.lead_refresh(self.key, entry)
         if turn is None:
             return
-        scope = {name: value for name, value in self.scope.items() if name not in _OF_A_RENDER}
+        scope = {name: value for name, value in self.scope.items() if name not in OF_A_RENDER}
         scope |= {
             "method": "GET",
             "headers": [pair for pair in scope["headers"] if pair[0] not in _CONDITIONAL],
@@ -337,7 +333,7 @@ class Exchange:
         if expired is None:
             await self._forward(x_cache=b"MISS", fwd=b"uri-miss")
             return
-        scope = WatchedScope({**self.scope, _RENDERING: self._rendering()}, self.context)
+        scope = WatchedScope({**self.scope, RENDERING: self._rendering()}, self.context)
         recorder = Recorder(self, scope, Turn(self.cache.flights, self.key))
 
         async def send(message: Message) -> None:
@@ -348,7 +344,10 @@ class Exchange:
             await self.send(message)
 
         self.cache.observed("miss")
-        await self.middleware.app(scope, self.receive, send)
+        try:
+            await self.middleware.app(scope, self.receive, send)
+        finally:
+            scope.tell(self.scope)
 
     async def _forward(self, *, x_cache: bytes = b"BYPASS", fwd: bytes = b"bypass") -> None:
         async def send(message: Message) -> None:

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+from ramkit.kernel.asgi import Scope
 from ramkit.kernel.context import RequestContext
 
-__all__ = ["WatchedScope"]
+__all__ = ["OF_A_RENDER", "RENDERING", "WatchedScope"]
+
+#: In the scope of a render: the caches that render.
+RENDERING = "ramkit.cache.rendering"
+#: What is a render's own.
+OF_A_RENDER = frozenset({"ramkit.context", RENDERING})
 
 
 class WatchedScope(dict[str, Any]):
@@ -34,9 +40,10 @@ class WatchedScope(dict[str, Any]):
             self._note(name)
         return super().get(name, default)
 
-    def quietly(self, name: str) -> Any:
-        """A value, without its counting as read."""
-        return super().__getitem__(name)
+    def tell(self, outer: Scope) -> None:
+        """The route and the like, for the middlewares outside; of a Mount also where it is."""
+        for name in self.keys() - outer.keys() - OF_A_RENDER | ({"root_path"} & self.keys()):
+            outer[name] = super().__getitem__(name)
 
     def _note(self, name: str) -> None:
         if name == "session":

@@ -34,8 +34,7 @@ async def forward_unsafe(middleware: "CacheMiddleware", scope: Scope, receive: R
         try:
             await middleware.app(watched, receive, responder)
         finally:
-            for name in watched.keys() - scope.keys():
-                scope[name] = watched.quietly(name)
+            watched.tell(scope)
 
 
 class _Responder:

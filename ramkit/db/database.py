@@ -136,6 +136,11 @@ class Database(LoopBound):
         with context.active():
             yield Position(self.name, context)
 
+    def lags(self) -> dict[str, float | None]:
+        """Seconds by which each replica was behind when its monitor last looked, by its name; None for one
+        that is away."""
+        return self._current().lags()
+
     # -- resources -----------------------------------------------------------------------------------
 
     async def start(self) -> None:

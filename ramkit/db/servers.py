@@ -53,6 +53,11 @@ class Servers:
         """What has to run in the background."""
         return [node.monitor for node in self._nodes.values()]
 
+    def lags(self) -> dict[str, float | None]:
+        """Of those that are not known as a primary."""
+        replicas = [each for each in self._fleet.members if each.standby is not False]
+        return {each.name: each.lag if each.standby and each.healthy else None for each in replicas}
+
     async def ready(self) -> None:
         """Until somebody can be read from."""
         if await self._until(self._fleet.reader, self._policy.connect_timeout) is None:

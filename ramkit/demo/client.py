@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx
+from websockets.asyncio.client import connect
 
 __all__ = ["Client", "Reply"]
 
@@ -100,6 +101,11 @@ class Client:
                 if len(lines) == count:
                     break
         return lines
+
+    async def first_messages(self, path: str, count: int) -> list[str]:
+        """The first messages of a WebSocket."""
+        async with connect(f"ws://{self._public}{path}", proxy=None, open_timeout=_TIMEOUT) as socket:
+            return [str(await socket.recv()) for _ in range(count)]
 
     async def _send(
         self, method: str, path: str, worker: int | None, headers: Mapping[str, str], body: Any

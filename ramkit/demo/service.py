@@ -6,15 +6,30 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import (
+    APIRouter,
+    Cookie,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Query,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from ramkit.cache import Cache, CacheMiddleware, Rule
+from ramkit.cache import Cache, CacheMiddleware, RedisStore, Rule, TieredStore
 from ramkit.db import ConsistencyMiddleware, Database
 from ramkit.demo.places import City, CityChange, Country, CountryPage, Places
+from ramkit.health import HealthMiddleware, check_loop, check_postgres, check_redis, check_replicas
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
+from ramkit.metrics import MetricsMiddleware, MetricsObserver, metrics_app
 
 __all__ = ["RULES", "create_app", "create_service"]
 
@@ -28,6 +43,10 @@ RULES = (
     # A mistake, left in on purpose: what one visitor gets stays theirs all the same.
     Rule("/me", ttl=60),
 )
+#: Seconds from which on a query is told of: the search takes them.
+_SLOW = 0.01
+#: Seconds that balancers have to notice that a worker is going.
+_DRAIN = 0.5
 #: Seconds after which nothing that was stored earlier is alive.
 _LIFETIME = max(rule.ttl + rule.stale_while_revalidate for rule in RULES)
 
@@ -58,13 +77,33 @@ def create_app(
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
     """The service behind its cache; ``prefix`` and ``secret`` are the same in all workers."""
-    db = Database(dsn, replicas, name="demo", min_size=1, max_size=5, monitor_interval=0.2)
-    cache = Cache(redis, name="demo", prefix=prefix)
+    observer = MetricsObserver()
+    db = Database(
+        dsn,
+        replicas,
+        name="demo",
+        min_size=1,
+        max_size=5,
+        monitor_interval=0.2,
+        slow_query=_SLOW,
+        observers=[observer],
+    )
+    store = RedisStore(redis, name="demo", prefix=prefix, observers=[observer])
+    cache = Cache(TieredStore(store), name="demo", observers=[observer])
     service = create_service(db, stopping=stopping)
+    service.mount("/metrics", metrics_app())  # of all workers, whichever is asked
     service.add_middleware(CacheMiddleware, cache=cache, rules=RULES)
     # In a header: cookies would have to be Secure, and the demo speaks plain http.
     service.add_middleware(
         ConsistencyMiddleware, db=db, cache=cache, secret=secret, lifetime=_LIFETIME, carrier="header"
+    )
+    service.add_middleware(MetricsMiddleware)
+    # Without Redis or replicas it goes on, and says so.
+    checks = [check_postgres(db), check_loop(), check_redis(store.redis, critical=False)]
+    if replicas:
+        checks.append(check_replicas(db, most=10))
+    service.add_middleware(
+        HealthMiddleware, checks=checks, drain=_DRAIN, detail_to=["127.0.0.1", "::1"], observers=[observer]
     )
     service.add_middleware(WorkerName)
     return service
@@ -181,7 +220,17 @@ async def me(
 @_router.get("/ticks")
 async def ticks(request: Request, every: Annotated[float, Query(ge=0.01, le=10)] = 1) -> StreamingResponse:
     """The time as server-sent events, ``every`` so many seconds."""
-    return StreamingResponse(_ticks(every, request.app.state.stopping), media_type="text/event-stream")
+    events = (f"{tick}\n\n" async for tick in _ticks(every, request.app.state.stopping))
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+@_router.websocket("/ticks")
+async def ticking(websocket: WebSocket, every: Annotated[float, Query(ge=0.01, le=10)] = 1) -> None:
+    """The same over a WebSocket."""
+    await websocket.accept()
+    with suppress(WebSocketDisconnect):
+        async for tick in _ticks(every, websocket.app.state.stopping):
+            await websocket.send_text(tick)
 
 
 @_router.get("/renders")
@@ -201,7 +250,7 @@ async def _ticks(every: float, stop: asyncio.Event) -> AsyncIterator[str]:
     number = 0
     while not stop.is_set():
         number += 1
-        yield f"id: {number}\ndata: {time.strftime('%H:%M:%S')} from worker {os.getpid()}\n\n"
+        yield f"id: {number}\ndata: {time.strftime('%H:%M:%S')} from worker {os.getpid()}"
         try:
             await asyncio.wait_for(stop.wait(), every)
         except TimeoutError:
@@ -221,6 +270,8 @@ _LINKS = (
     ("/me", "who you are; sets a cookie, so it is never shared"),
     ("/ticks", "server-sent events; passed through as they come"),
     ("/renders", "how often this worker rendered what; <code>no-store</code>"),
+    ("/health", "what each check of this worker says"),
+    ("/metrics/", "what both workers did, for Prometheus"),
     ("/docs", "all of it, to try: PUT /cities/{city} purges what it changes"),
 )
 _INDEX = (

@@ -11,6 +11,7 @@ from ramkit.demo.databases import Databases
 from ramkit.demo.outage import Outages
 from ramkit.demo.report import Report
 from ramkit.demo.servers import Servers
+from ramkit.demo.watching import Watching
 
 __all__ = ["Tour", "take"]
 
@@ -47,6 +48,9 @@ async def take(tour: Tour) -> bool:
     """Go through all steps; whether each showed what it should."""
     for step in (_first_read, _other_worker, _validation, _write, _rounds, _crowd, _private, _stream):
         await _attempt(tour, step)
+    watching = Watching(tour.client, tour.report)
+    await _attempt(tour, lambda _: watching.metrics())
+    await _attempt(tour, lambda _: watching.health())
     servers = tour.servers
     if servers is None or servers.primary is None:
         tour.report.step(
@@ -200,7 +204,11 @@ async def _private(tour: Tour) -> None:
 
 
 async def _stream(tour: Tour) -> None:
-    tour.report.step("Server-sent events", "The stream has no end, and passes through event by event.")
+    tour.report.step(
+        "Server-sent events, and a WebSocket", "The streams have no end, and pass through event by event."
+    )
     async with asyncio.timeout(10):
         lines = await tour.client.first_lines("/ticks?every=0.05", 6)
+        messages = await tour.client.first_messages("/ticks?every=0.05", 2)
     tour.report.expect("events", ["id: 1", "id: 2"], [line for line in lines if line.startswith("id")])
+    tour.report.expect("messages", ["id: 1", "id: 2"], [message.partition("\n")[0] for message in messages])

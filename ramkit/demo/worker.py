@@ -7,6 +7,7 @@ stays open: when it ends the parent is gone, however it went, and the worker goe
 import asyncio
 import json
 import logging
+import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,13 +26,17 @@ _GRACE = 3
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What all workers share, and the ``sockets`` (file descriptors) that this one listens on."""
+    """What all workers share, and the ``sockets`` (file descriptors) that this one listens on.
+
+    ``folder``: for what they count.
+    """
 
     dsn: str
     replicas: Sequence[str]
     redis: str
     prefix: str
     secret: str
+    folder: str
     sockets: Sequence[int] = ()
 
     def line(self) -> bytes:
@@ -50,8 +55,8 @@ class _Server(uvicorn.Server):
         self._stopping.set()
         super().handle_exit(sig, frame)
 
-    async def follow_parent(self) -> None:
-        """Returns when the parent is gone; the server ends then."""
+    async def follow_parent(self, folder: str) -> None:
+        """Returns when the parent is gone; the server ends then, and the folder goes with it."""
         loop = asyncio.get_running_loop()
         gone = asyncio.Event()
         # The parent writes nothing more: it becomes readable when it is closed.
@@ -62,6 +67,7 @@ class _Server(uvicorn.Server):
             loop.remove_reader(sys.stdin.fileno())
         self._stopping.set()
         self.should_exit = True
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _serve(config: WorkerConfig) -> None:
@@ -75,10 +81,15 @@ async def _serve(config: WorkerConfig) -> None:
         stopping=stopping,
     )
     settings = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=_GRACE
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=_GRACE,
     )
     server = _Server(settings, stopping)
-    following = asyncio.create_task(server.follow_parent())
+    following = asyncio.create_task(server.follow_parent(config.folder))
     try:
         await server.serve([socket.socket(fileno=number) for number in config.sockets])
     finally:

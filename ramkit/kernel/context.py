@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ramkit.kernel.asgi import Scope
@@ -10,6 +11,7 @@ from ramkit.kernel.asgi import Scope
 __all__ = ["Floor", "RequestContext", "Transaction", "raise_positions"]
 
 _KEY = "ramkit.context"
+_NOWHERE: Mapping[str, int] = MappingProxyType({})
 
 
 def raise_positions(positions: dict[str, int], others: Mapping[str, int]) -> None:
@@ -99,10 +101,10 @@ class RequestContext:
     """What the rooms know of one request, made on first use and kept in its scope."""
 
     __slots__ = (
+        "_floor",
         "client",
         "client_by",
         "deadline",
-        "floor",
         "personal",
         "positions",
         "principal",
@@ -114,12 +116,14 @@ class RequestContext:
         "waits",
     )
 
+    # One is made for each request, and most have neither a floor nor positions: each dict less is a good part
+    # of what a context costs, in what the garbage collector has to look through, too.
     def __init__(self) -> None:
-        self.floor = Floor()
+        self._floor: Floor | None = None
         #: by database: the LSN that the reads made so far cannot have missed, the lowest over its connections
-        self.positions: dict[str, int] = {}
+        self.positions: Mapping[str, int] = _NOWHERE
         #: by database: the LSN that reads need beside the floor, of which the client is not told
-        self.required: dict[str, int] = {}
+        self.required: Mapping[str, int] = _NOWHERE
         #: when the response is of no use any more, on the clock's ``monotonic()``
         self.deadline: float | None = None
         #: the client's address, resolved once under the trusted-proxy policy (client.py)
@@ -155,19 +159,33 @@ class RequestContext:
         """The context of the request that this task works for, if any."""
         return _current.get()[0]
 
+    @property
+    def floor(self) -> Floor:
+        """What its client may be shown."""
+        floor = self._floor
+        if floor is None:
+            floor = self._floor = Floor()
+        return floor
+
+    @floor.setter
+    def floor(self, floor: Floor) -> None:
+        self._floor = floor
+
     def wanted(self, database: str) -> int:
         """The LSN that whoever answers a read must have replayed; -1 for none."""
         return max(self.floor.positions.get(database, -1), self.required.get(database, -1))
 
     def require(self, positions: Mapping[str, int]) -> None:
         """Have what is read from here on be at or past these LSNs."""
-        raise_positions(self.required, positions)
+        required = {**self.required}
+        raise_positions(required, positions)
+        self.required = required
 
     def read_at(self, database: str, lsn: int) -> None:
         """Tell that the response rests on a read that cannot have missed what lies at or below ``lsn``."""
         known = self.positions.get(database)
         if known is None or lsn < known:
-            self.positions[database] = lsn
+            self.positions = {**self.positions, database: lsn}
 
     def read_all(self, positions: Mapping[str, int] | None) -> None:
         """Tell that the response rests on something that was read at these."""

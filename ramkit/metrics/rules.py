@@ -99,6 +99,10 @@ ALERTS = (
         _rose('auth_refreshes_total{result="reused"}', "result", "10m"), "0m", "ticket",
         "A refresh token was presented twice: it may be stolen.",
     ),
+    Alert(
+        "HealthCheckFails", "health_check_failed", "max by (check) (health_check_failed) > 0", "5m", "ticket",
+        "The health check {{ $labels.check }} fails.",
+    ),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router as Lifespan
 
@@ -20,6 +21,7 @@ from ramkit.router.core.tree import ANY, Tree
 from ramkit.router.errors import HTTPError
 from ramkit.router.guard import Guard
 from ramkit.router.listening import Listener
+from ramkit.router.mounting import Mounted, living
 from ramkit.router.policy import CORS
 from ramkit.router.routes import Named, Router
 
@@ -29,12 +31,12 @@ __all__ = ["RamAPI"]
 class _Route:
     """What the tree leads to."""
 
-    __slots__ = ("app", "around", "named", "names", "pattern", "run", "template")
+    __slots__ = ("around", "mounted", "named", "names", "pattern", "run", "template")
 
     def __init__(self, named: Named, pattern: Pattern) -> None:
         self.named, self.pattern, self.template, self.names = named, pattern, named.path, pattern.names
-        self.app = None if named.app is None else Guard(named.app)
-        handler: Handler = named.handler or _hand_on(self.app)
+        self.mounted = None if named.app is None else Mounted(named.app, named.path)
+        handler = named.handler or self.mounted or _not_found
         self.run = compose((*named.outer, *named.own), handler)
         #: what an answer without the route's handler passes: Allow, a refusal
         self.around: Callable[[Handler], Handler] = partial(compose, named.outer)
@@ -73,11 +75,12 @@ class RamAPI(Router):
         self._title, self._version = title, version
         self._on_error, self._max_body = on_error, max_body
         self._not_found = on_not_found or _not_found
-        self._lifespan = Lifespan(lifespan=lifespan).lifespan
+        self._lifespan = Lifespan(lifespan=lifespan).lifespan_context
         self._tree = Tree[_Route]()
         self._routes: list[_Route] = []
         self._wrapped: list[Wrapped] = []
         self._listener: Listener | None = None
+        self._document: msgspec.Raw | None = None
         self._app: ASGIApp = self._serve
         if openapi is not None:
             self._name(Named("GET", openapi, (), (), self._described))
@@ -110,6 +113,7 @@ class RamAPI(Router):
         else:
             self._tree.add(named.method, pattern, route)
         self._routes.append(route)
+        self._document = None
         self._remember((*named.outer, *named.own))
         super()._name(named)
 
@@ -148,15 +152,16 @@ class RamAPI(Router):
             ctx = Context(scope, receive, send, params, self._max_body)
             run = route.run
             if rest is not None:
-                _descend(scope, root or "", path, rest)
+                # As Starlette's Mount does, but for app_root_path: what is mounted names URLs by itself.
+                scope["root_path"] = (root or "") + path[: len(path) - len(rest)]
         try:
             await run(ctx)
             await (ctx.finish() if method is not None else ctx.finish_socket())
         except Exception as error:
             await self._settle(ctx, error, receive, send)
         finally:
-            if ctx.opened is not None:
-                await ctx.opened.close()
+            for each in ctx.opened or ():
+                await each.close()
 
     async def _settle(self, ctx: Context, error: Exception, receive: Receive, send: Send) -> None:
         try:
@@ -176,7 +181,7 @@ class RamAPI(Router):
             ctx.scope["ramkit.route"] = prefix + route.template
             names = {*allowed, "OPTIONS"} | ({"HEAD"} if "GET" in allowed else set[str]())
             return route.around(_allowing(", ".join(sorted(names)), options=method == "OPTIONS"))
-        if method is not None and path != "/" and not (raw and b"%2" in raw):
+        if method is not None and path != "/" and not (raw and b"%2f" in raw.lower()):
             other = path[:-1] if path.endswith("/") else path + "/"
             target = ctx.path[:-1] if path.endswith("/") else ctx.path + "/"
             # "//host" would lead to another site
@@ -185,9 +190,10 @@ class RamAPI(Router):
         return compose(self._middleware, self._not_found)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The user's lifespan, inside of those of the ASGI middlewares that routes use."""
+        """The user's and the mounted apps' lifespans, inside of those of ASGI middlewares that routes use."""
         scope["app"] = self
-        live: ASGIApp = self._lifespan
+        mounts = [each.mounted for each in self._routes if each.mounted is not None]
+        live: ASGIApp = Lifespan(lifespan=lambda app: living(self._lifespan, app, scope, mounts)).lifespan
         for each in self._wrapped:
             live = partial(each.lifespan, live)
         await live(scope, receive, send)
@@ -207,7 +213,9 @@ class RamAPI(Router):
 
     async def _described(self, ctx: Context) -> None:
         async def described(ctx: Context) -> None:
-            ctx.json(self.openapi())
+            if self._document is None:
+                self._document = msgspec.Raw(msgspec.json.encode(self.openapi()))
+            ctx.json(self._document)
 
         # The middlewares that came after the constructor guard it, too.
         await compose(self._middleware, described)(ctx)
@@ -245,21 +253,6 @@ def _below(scope: Scope, root: str) -> tuple[str, bytes | None, str]:
         for name, value in scope.get("path_params", {}).items():
             prefix = "/".join(f"{{{name}}}" if each == str(value) else each for each in prefix.split("/"))
     return path, raw, prefix.rstrip("/")
-
-
-def _descend(scope: Scope, root: str, path: str, rest: str) -> None:
-    """As Starlette's Mount does."""
-    scope.setdefault("app_root_path", root)
-    scope["root_path"] = root + path[: len(path) - len(rest)]
-
-
-def _hand_on(app: ASGIApp | None) -> Handler:
-    async def run(ctx: Context) -> None:
-        ctx.began = True  # the app replies
-        if app is not None:
-            await app(ctx.scope, ctx.receive, ctx.send)
-
-    return run
 
 
 def _allowing(names: str, *, options: bool) -> Handler:

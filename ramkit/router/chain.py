@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
@@ -100,6 +100,9 @@ async def settle(ctx: Context, error: Exception, on_error: ErrorHandler | None) 
         if ctx.replied:
             await finish(ctx)
             return
+    if isinstance(error, WebSocketException) and ctx.scope["type"] == "websocket":
+        await ctx.hang_up(error)
+        return
     if not isinstance(error, HTTPException):
         raise error
     reply = rendered(error)
@@ -128,13 +131,20 @@ class Wrapped:
             await answer(ctx, _then(next))
 
         ctx.scope[_INSIDE] = inside
+        failed: Exception | None = None
         try:
             await self.app(ctx.scope, ctx.receive, held)
+        except Exception as error:
+            failed = error
         finally:
             ctx.enter(ctx.scope, *outer)
             ctx.began = held.passed
         if held.body is not None:
             ctx.adopt(held.status, held.headers, held.body)
+        if failed is not None:
+            if held.body is not None:
+                await finish(ctx)  # it failed in what it does when it has answered
+            raise failed
 
     async def lifespan(self, inside: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """A lifespan around another one's."""

@@ -5,15 +5,18 @@ from typing import Any, overload
 
 import msgspec
 from starlette.datastructures import URL, FormData, Headers, QueryParams, State
+from starlette.exceptions import WebSocketException
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketState
 
 from ramkit.kernel.asgi import Message, Receive, Scope, Send
 from ramkit.kernel.headers import find
 from ramkit.kernel.replies import Reply
+from ramkit.router.core.cookies import cookies_of
 from ramkit.router.errors import HTTPError
 from ramkit.router.reply import Replying
+from ramkit.router.socket import Socket
 
 __all__ = ["Context", "Valid"]
 
@@ -45,7 +48,6 @@ class Context(Replying):
         "_valid",
         "_websocket",
         "max_body",
-        "opened",
         "params",
         "receive",
         "scope",
@@ -59,7 +61,7 @@ class Context(Replying):
         self.began = False
         self._status = 0
         self._body = self._type = self._length = self._content = None
-        self._headers = None
+        self._headers = self.opened = None
         #: as ASGI has it, and as the innermost ASGI middleware left it
         self.scope, self.receive = scope, receive
         #: of the path, converted
@@ -70,8 +72,6 @@ class Context(Replying):
         self._websocket: WebSocket | None = None
         self._valid: Valid | None = None
         self._read = 0
-        #: a form whose files are closed with the request
-        self.opened: FormData | None = None
 
     @property
     def request(self) -> Request:
@@ -79,6 +79,10 @@ class Context(Replying):
         if self._request is None:
             self._request = Request(self.scope, self._bounded)
         return self._request
+
+    @property
+    def _connection(self) -> HTTPConnection:
+        return self.websocket if self.scope["type"] == "websocket" else self.request
 
     @property
     def method(self) -> str:
@@ -104,7 +108,7 @@ class Context(Replying):
 
     @property
     def query(self) -> QueryParams:
-        return QueryParams(self.scope["query_string"])
+        return self._connection.query_params
 
     @property
     def headers(self) -> Headers:
@@ -113,12 +117,13 @@ class Context(Replying):
 
     @property
     def cookies(self) -> dict[str, str]:
-        return (self.websocket if self.scope["type"] == "websocket" else self.request).cookies
+        """Of one name the last counts."""
+        return cookies_of(self.headers.getlist("cookie"))
 
     @property
     def state(self) -> State:
         """The request's own, beginning with what the lifespan gave."""
-        return (self.websocket if self.scope["type"] == "websocket" else self.request).state
+        return self._connection.state
 
     @property
     def user(self) -> Any:
@@ -141,11 +146,11 @@ class Context(Replying):
 
     @property
     def websocket(self) -> WebSocket:
-        """Starlette's. Raises ``RuntimeError`` for an HTTP request."""
+        """Starlette's; a frame of the wrong type closes it. Raises ``RuntimeError`` for an HTTP request."""
         if self.scope["type"] != "websocket":
             raise RuntimeError("this is no WebSocket")
         if self._websocket is None:
-            self._websocket = WebSocket(self.scope, self.receive, self.send)
+            self._websocket = Socket(self.scope, self.receive, self.send)
         return self._websocket
 
     async def body(self) -> bytes:
@@ -156,12 +161,13 @@ class Context(Replying):
         """Fields and files (``multipart/form-data`` or urlencoded), closed with the request. Raises
         ``HTTPError`` 413, and 400 for one that cannot be read."""
         try:
-            self.opened = await self.request.form(
+            form = await self.request.form(
                 max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=self.max_body
             )
         except MultiPartException as error:
             raise HTTPError(400, error.message) from None
-        return self.opened
+        self.closes(form)
+        return form
 
     async def _read_json(self) -> Any:
         if not self.is_json():
@@ -177,12 +183,19 @@ class Context(Replying):
         return kind == _JSON or (kind.startswith(b"application/") and kind.endswith(b"+json"))
 
     async def _bounded(self) -> Message:
+        if not self._read:
+            # One that says so is refused before the client is asked to go on (RFC 9110 §10.1.1).
+            length = find(self.scope["headers"], b"content-length") or b""
+            self._bound(int(length[:20]) if length.isdigit() else 0)
         message = await self.receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
-            if self._read > self.max_body:
-                raise HTTPError(413, f"A body has at most {self.max_body} bytes here.")
+            self._bound(self._read)
         return message
+
+    def _bound(self, size: int) -> None:
+        if size > self.max_body:
+            raise HTTPError(413, f"A body has at most {self.max_body} bytes here.")
 
     @overload
     def json(self) -> Awaitable[Any]: ...
@@ -218,8 +231,19 @@ class Context(Replying):
             pairs = [] if self._type is None else [(b"content-type", self._type)]
             refusal = Reply(self._status or 403, [*pairs, *(self._headers or ())], self._body or b"")
             await refusal(self.scope, self.receive, self.send)
-        elif state is WebSocketState.CONNECTED:
+        elif self._open():
             await self.websocket.close(_REFUSED if failed else _DONE)
+
+    async def hang_up(self, error: WebSocketException) -> None:
+        """Close a WebSocket, if it is not, with what the error says."""
+        self.began = True
+        if self._open():
+            await self.websocket.close(error.code, error.reason)
+
+    def _open(self) -> bool:
+        """Whether neither side has closed it."""
+        socket, closed = self.websocket, WebSocketState.DISCONNECTED
+        return socket.application_state is not closed and socket.client_state is not closed
 
     def enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go on inside of an ASGI middleware, with what it hands on."""

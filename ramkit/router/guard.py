@@ -1,13 +1,29 @@
 """What is not ours may fail before it has answered."""
 
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
+from collections.abc import Callable
+
+from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
 from ramkit.kernel.replies import problem
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "watched"]
 
 _STARTS = frozenset(
     {"http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start"}
 )
+
+
+def watched(send: Send, begins: Callable[[], None]) -> Send:
+    """A ``send`` that tells when an answer begins."""
+
+    async def watching(message: Message) -> None:
+        if message["type"] in _STARTS:
+            begins()
+            if "headers" in message:
+                # Any iterable is legal; what is around it may look more than once.
+                message = {**message, "headers": raw_headers(message)}
+        await send(message)
+
+    return watching
 
 
 class Guard:
@@ -22,13 +38,12 @@ class Guard:
             return
         started = False
 
-        async def watched(message: Message) -> None:
+        def begins() -> None:
             nonlocal started
-            started = started or message["type"] in _STARTS
-            await send(message)
+            started = True
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, watched(send, begins))
         except Exception:
             if not started:
                 await problem(500)(scope, receive, send)

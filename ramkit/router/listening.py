@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener"]
 
+_NOT_STARTED = "the app did not start; the server's log says why"
+
 
 class Listener:
     """One time of listening."""
@@ -20,6 +22,7 @@ class Listener:
     def __init__(self, app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> None:
         import uvicorn
 
+        options.setdefault("ws", "websockets-sansio")
         self._server = uvicorn.Server(uvicorn.Config(app, **options))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=2048)
@@ -50,7 +53,7 @@ class Listener:
             waiting.cancel()
         if not self._server.started:
             await self._task
-            raise RuntimeError("the app did not start; the server's log says why")
+            raise RuntimeError(_NOT_STARTED)
         return port
 
     async def _serve(self) -> None:
@@ -76,7 +79,10 @@ def _hear(server: "uvicorn.Server", ready: asyncio.Event) -> None:
     startup = server.startup
 
     async def heard(sockets: list[socket.socket] | None = None) -> None:
-        await startup(sockets)
+        try:
+            await startup(sockets)
+        except SystemExit:  # which would end the loop with all that runs on it
+            raise RuntimeError(_NOT_STARTED) from None
         ready.set()
 
     @contextmanager

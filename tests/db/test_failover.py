@@ -204,6 +204,7 @@ async def test_a_replica_that_fails_is_ejected_and_returns(how, pair, postgres_r
     await asyncio.sleep(0.7)  # several looks, of which one tells
     ejected = [event.reason for event in events if isinstance(event, ServerEjected)]
     assert ejected == ["slow" if how == "frozen" else "lost"]
+    assert list(db.lags().values()) == [None]
     await asyncio.to_thread(mend)
     await eventually(lambda: db.fetchval(STANDBY))
 
@@ -234,6 +235,7 @@ async def test_a_replica_too_many_seconds_behind_is_not_asked(pair, postgres_rep
     await eventually(lambda: member.lag_bytes)
     clock.advance(29)
     await eventually(lambda: member.lag >= 29)
+    assert db.lags() == {member.name: member.lag}
     assert await db.fetchval(STANDBY)
     clock.advance(2)
     await eventually(lambda: _is_false(db.fetchval(STANDBY)))

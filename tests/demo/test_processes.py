@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -47,16 +48,18 @@ def test_a_machine_that_has_only_ipv6_uses_it(monkeypatch: pytest.MonkeyPatch) -
     assert loopback() == "::1"
 
 
-async def test_a_worker_that_cannot_serve_ends_it(redis_url: str) -> None:
-    config = WorkerConfig("postgres://nobody@127.0.0.1:1/none", (), redis_url, "test:", "00" * 32)
+async def test_a_worker_that_cannot_serve_ends_it(redis_url: str, tmp_path: Path) -> None:
+    config = WorkerConfig(
+        "postgres://nobody@127.0.0.1:1/none", (), redis_url, "test:", "00" * 32, str(tmp_path)
+    )
     with closing(listen(loopback(), 0)) as public, pytest.raises(DemoError, match="before it served"):
         async with Workers(config, public, note=print):
             pass
 
 
-async def test_a_worker_that_dies_is_replaced(redis_url: str, postgres_dsn: str) -> None:
+async def test_a_worker_that_dies_is_replaced(redis_url: str, postgres_dsn: str, tmp_path: Path) -> None:
     notes: asyncio.Queue[str] = asyncio.Queue()
-    config = WorkerConfig(postgres_dsn, (), redis_url, "test:", "00" * 32)
+    config = WorkerConfig(postgres_dsn, (), redis_url, "test:", "00" * 32, str(tmp_path))
     with closing(listen(loopback(), 0)) as public:
         async with world(postgres_dsn), Workers(config, public, note=notes.put_nowait) as workers:
             first, second = [await pid_of(each) for each in workers.addresses]

@@ -1,8 +1,14 @@
 """RamAPI as clients see it, with the lint around it."""
 
 import asyncio
+import json
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.router import CORS, HTTPError, RamAPI, Router, asgi_middleware, cors
@@ -276,10 +282,78 @@ async def test_mounts_to_any_depth_and_the_template_with_their_prefixes():
     ]
 
 
-async def test_below_starlettes_mount():
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
+@pytest.mark.parametrize("root", ["", "/proxy"])
+async def test_a_mounted_app_names_its_urls_with_the_prefix(root):
+    async def name(request):
+        called = "deep:name" if "deep" in request.url.path else "name"
+        return JSONResponse([str(request.url_for(called, n=1)), str(request.base_url), str(request.url)])
 
+    app = RamAPI()
+    app.mount("/in/:t", Starlette(routes=[Mount("/deep", routes=[Route("/{n}", name)], name="deep")]))
+    app.mount("/flat", Starlette(routes=[Route("/{n}", name)]))
+    for path in ("/flat", "/in/7/deep"):
+        sent = await drive(ASGILint(app), http_scope("GET", f"{root}{path}/8", root_path=root))
+        base = f"http://testserver{root}{path.removesuffix('/deep')}"
+        found = [f"http://testserver{root}{path}/1", f"{base}/", f"http://testserver{root}{path}/8"]
+        assert json.loads(sent[1]["body"]) == found
+
+
+async def test_what_a_mounted_app_raises(tmp_path):
+    """Starlette's own apps leave it to others to answer an HTTPException."""
+
+    async def fails(scope, receive, send):
+        if scope["path"].endswith("late"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError("secret")
+
+    async def on_error(ctx, error):
+        if isinstance(error, LookupError):
+            ctx.status(418).text("caught")
+
+    (tmp_path / "a").write_text("hello")
+    app = RamAPI(on_error=on_error)
+    app.mount("/files", StaticFiles(directory=tmp_path))
+    group = app.group("/g", asgi_middleware(lambda inner: inner))
+    group.mount("/files", StaticFiles(directory=tmp_path))
+    app.mount("/fails", fails)
+    async with client(app, raise_app_exceptions=False) as http:
+        for prefix in ("/files", "/g/files"):
+            assert (await http.get(f"{prefix}/a")).text == "hello"
+            missing = await http.get(f"{prefix}/b")
+            assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
+            refused = await http.post(f"{prefix}/a")
+            assert (refused.status_code, "allow" in refused.headers) == (405, True)
+        assert (await http.get("/fails/early")).status_code == 418
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get("/fails/late")
+
+
+async def test_what_fails_while_it_answers_an_error():
+    async def on_error(ctx, error):
+        if ctx.path == "/raises":
+            raise ValueError("secret")
+        ctx.status(400)
+        raise HTTPError(409)
+
+    app = RamAPI(on_error=on_error)
+
+    @app.get("/splits")
+    async def splits(ctx):
+        raise HTTPError(400, headers={"x": "a\r\nb: c"})
+
+    async with client(app, raise_app_exceptions=False) as http:
+        assert (await http.get("/raises")).json() == {
+            "type": "about:blank", "title": "Internal Server Error", "status": 500
+        }  # fmt: skip
+        assert (await http.get("/other")).status_code == 409
+    plain = RamAPI()
+    plain.get("/splits", splits)
+    async with client(plain, raise_app_exceptions=False) as http:
+        got = await http.get("/splits")
+        assert (got.status_code, "b" in got.headers) == (500, False)
+
+
+async def test_below_starlettes_mount():
     inner = RamAPI()
     inner.get("/users/:id", echo)
     app = Starlette(routes=[Mount("/{tenant}/api", inner)])
@@ -333,6 +407,24 @@ async def test_cors_of_a_group_answers_preflights():
 def test_cors_that_is_a_mistake(options):
     with pytest.raises(ConfigurationError):
         CORS(**options)
+
+
+@pytest.mark.parametrize("pair", [("x", "a\r\nb: c"), ("x\n", "a"), ("content-length", "1"), ("x", "\0")])
+async def test_headers_that_would_split_are_refused(pair):
+    app = RamAPI()
+
+    @app.get("/")
+    async def inject(ctx):
+        with pytest.raises(ValueError, match="no header field"):
+            ctx.header(*pair)
+        with pytest.raises(ValueError, match="no header field"):
+            ctx.stream(ctx.request.stream(), "text/plain\r\nb: c")
+        with pytest.raises(ValueError, match="no URL"):
+            ctx.redirect("/a\r\nb: c")
+        ctx.text("ok")
+
+    sent = await drive(ASGILint(app), http_scope())
+    assert sent[1]["body"] == b"ok"
 
 
 async def test_any_asgi_middleware():

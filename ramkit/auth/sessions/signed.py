@@ -22,7 +22,7 @@ from ramkit.kernel.clock import Clock
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError, Unavailable
 from ramkit.kernel.lifespan import Resource
-from ramkit.kernel.observers import Event, Observer, notify, observers_of
+from ramkit.kernel.observers import Observer, notify, observers_of
 
 __all__ = ["SignedSessionMiddleware"]
 
@@ -95,16 +95,16 @@ class _InCookie(NamedTuple):
             claims = await self._claims(value)
             body = None if claims is None else _body(claims)
         except Unavailable as error:
-            self.tell(SessionRead("unavailable"))
+            self.tell(SessionRead, "unavailable")
             return _Signed(self, None, Session(error=error, context=context))
-        self.tell(SessionRead("unknown" if body is None else "found"))
+        self.tell(SessionRead, "unknown" if body is None else "found")
         if claims is None or body is None:
             return _Signed(self, None, Session(context=context))
         return _Signed(self, claims, Session(body, handle=str(claims["jti"]), context=context))
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: type[SessionRead | SessionWrite], result: str) -> None:
         if self.observers:
-            notify(self.observers, event)
+            notify(self.observers, event(result))
 
     async def _claims(self, value: bytes) -> Mapping[str, Any] | None:
         if len(value) > COOKIE_BYTES:
@@ -138,7 +138,7 @@ class _Signed:
         try:
             return await self._keep(cookie=cookie)
         except Unavailable:
-            self._keeper.tell(SessionWrite("unavailable"))
+            self._keeper.tell(SessionWrite, "unavailable")
             raise
 
     async def _keep(self, *, cookie: bool) -> bytes | None:
@@ -167,7 +167,7 @@ class _Signed:
 
     def _gone(self) -> bytes:
         self._claims = None
-        self._keeper.tell(SessionWrite("gone"))
+        self._keeper.tell(SessionWrite, "gone")
         self.session.rebase(None)
         return self._keeper.cookie.removed()
 
@@ -191,14 +191,14 @@ class _Signed:
             claims["sub"] = str(who)
         value = keeper.signer.sign(claims).encode()
         if len(value) > keeper.cookie.room():
-            keeper.tell(SessionWrite("too_large"))
+            keeper.tell(SessionWrite, "too_large")
             raise SessionTooLarge(len(value), keeper.cookie.room())
         self._claims = claims
         return value
 
     def _tell_write(self, fields: Fields, was: Mapping[str, Any] | None, *, renewed: bool) -> None:
         what = "regenerated" if renewed else "changed"
-        self._keeper.tell(SessionWrite("ended" if not fields else "created" if was is None else what))
+        self._keeper.tell(SessionWrite, "ended" if not fields else "created" if was is None else what)
         if not fields:
             self._claims = None
 

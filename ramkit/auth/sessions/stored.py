@@ -27,7 +27,7 @@ from ramkit.kernel.asgi import RawHeaders, Scope
 from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.lifespan import Resource
-from ramkit.kernel.observers import Event, Observer, notify
+from ramkit.kernel.observers import Observer, notify
 
 __all__ = ["ServerSide", "Subject"]
 
@@ -60,20 +60,20 @@ class ServerSide(NamedTuple):
             record = await self.store.read(key)
             session = None if record is None else Session(record.body, handle=key.hex(), context=context)
         except Unavailable as error:
-            self.tell(SessionRead("unavailable"))
+            self.tell(SessionRead, "unavailable")
             return _Stored(self, None, None, Session(error=error, context=context))
         except (ValueError, RecursionError):  # damaged
             record = session = None
         if record is None or session is None:
-            self.tell(SessionRead("unknown"))
+            self.tell(SessionRead, "unknown")
             # An id that a client brings is never adopted: what is stored gets one of ours.
             return _Stored(self, None, None, Session(context=context))
-        self.tell(SessionRead("found"))
+        self.tell(SessionRead, "found")
         return _Stored(self, key, record, session)
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: type[SessionRead | SessionWrite], result: str) -> None:
         if self.observers:
-            notify(self.observers, event)
+            notify(self.observers, event(result))
 
     def subject_of(self, scope: Scope, fields: Fields) -> bytes:
         """The hash of whom a session that holds these belongs to."""
@@ -89,19 +89,21 @@ class _Stored:
     ``_dead``: somebody else has ended it meanwhile; nothing of it is stored any more.
     """
 
-    __slots__ = ("_after", "_dead", "_keeper", "_key", "_record", "session")
+    __slots__ = ("_dead", "_keeper", "_key", "_record", "session")
 
     def __init__(
         self, keeper: ServerSide, key: bytes | None, record: Record | None, session: Session
     ) -> None:
         self._keeper, self._key, self._record, self.session = keeper, key, record, session
         self._dead = False
-        self._after = keeper.lifetime.extend_after
 
     def pending(self) -> bool:
-        return self._changed() or (
-            self._record is not None and self._keeper.store.now() >= self._record.seen + self._after
-        )
+        return self._changed() or self._old()
+
+    def _old(self) -> bool:
+        """It is to be extended."""
+        record, keeper = self._record, self._keeper
+        return record is not None and keeper.store.now() - record.seen >= keeper.lifetime.extend_after
 
     def _changed(self) -> bool:
         session = self.session
@@ -113,10 +115,10 @@ class _Stored:
         try:
             return await self._keep(scope, cookie=cookie)
         except Unavailable:
-            self._keeper.tell(SessionWrite("unavailable"))
+            self._keeper.tell(SessionWrite, "unavailable")
             raise
         except SessionTooLarge:
-            self._keeper.tell(SessionWrite("too_large"))
+            self._keeper.tell(SessionWrite, "too_large")
             raise
 
     async def _keep(self, scope: Scope, *, cookie: bool) -> bytes | None:
@@ -143,7 +145,7 @@ class _Stored:
     async def _extend(self) -> None:
         """Now and then; a response does not fail because of it."""
         store, lifetime, record = self._keeper.store, self._keeper.lifetime, self._record
-        if record is None or self._key is None or store.now() - record.seen < lifetime.extend_after:
+        if record is None or self._key is None or not self._old():
             return
         self._record = record._replace(seen=store.now())
         try:
@@ -156,7 +158,7 @@ class _Stored:
         key, self._key, self._record = self._key, None, None
         if key is not None:
             await self._keeper.store.take(key)
-            self._keeper.tell(SessionWrite("ended"))
+            self._keeper.tell(SessionWrite, "ended")
         self.session.rebase(None)
         if fields:
             return await self._create(scope, fields, cookie=cookie)
@@ -215,7 +217,7 @@ class _Stored:
             self._key = self._record = None
             self._dead = outcome.what == "gone"
             self.session.rebase(None)
-        self._keeper.tell(SessionWrite(what if outcome.what == "stored" else outcome.what))
+        self._keeper.tell(SessionWrite, what if outcome.what == "stored" else outcome.what)
         return outcome.what == "stored"
 
     def _check(self, fields: Fields) -> None:

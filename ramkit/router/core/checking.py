@@ -1,18 +1,19 @@
 """All that is wrong with a value, where msgspec tells the first.
 
-What it costs is bounded: 100 faults, 16 levels, 10,000 values looked at one by one. What lies beyond is
-told as msgspec has it, which names the first fault of a whole.
+What it costs is bounded, to calculate and to tell: 100 faults, 16 levels, 10,000 values looked at one by
+one, names of 200 characters. What lies beyond is told as msgspec has it, which names the first of a whole.
 """
 
 import types
+from itertools import repeat
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
 __all__ = ["Fault", "faults_of"]
 
-_MOST, _DEPTH, _LOOKS = 100, 16, 10_000
-_LISTS = (list, set, frozenset)
+_MOST, _DEPTH, _LOOKS, _NAME = 100, 16, 10_000, 200
+_LISTS = (list, set, frozenset, tuple)
 
 
 class Fault(NamedTuple):
@@ -41,7 +42,7 @@ class _Check:
             return
         self._looks -= 1
         try:
-            msgspec.convert(value, wanted, strict=self._strict)
+            msgspec.convert(value, wanted, strict=self._strict, str_keys=True)
             return
         except (msgspec.ValidationError, RecursionError) as error:
             told = str(error)
@@ -60,11 +61,13 @@ class _Check:
                 self._struct(fields, wanted, pointer, depth)
             elif origin is dict and len(arguments) == 2:
                 for name, each in fields.items():
-                    self.look(each, arguments[1], f"{pointer}/{_escaped(name)}", depth)
+                    if len(name) <= _NAME:
+                        self.look(each, arguments[1], f"{pointer}/{_escaped(name)}", depth)
         elif isinstance(value, list) and origin in _LISTS and arguments:
             entries: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of any kind
-            for index, each in enumerate(entries):
-                self.look(each, arguments[0], f"{pointer}/{index}", depth)
+            kinds = arguments if origin is tuple and arguments[-1] is not ... else repeat(arguments[0])
+            for index, (each, kind) in enumerate(zip(entries, kinds, strict=False)):
+                self.look(each, kind, f"{pointer}/{index}", depth)
                 if len(self.faults) >= _MOST or self._looks <= 0:
                     return
 
@@ -80,7 +83,7 @@ class _Check:
         config = (get_origin(wanted) or wanted).__struct_config__
         if config.forbid_unknown_fields:
             for name in [*value][:_MOST]:
-                if name not in known and name != config.tag_field:
+                if name not in known and name != config.tag_field and len(name) <= _NAME:
                     self.faults.append(Fault(f"{pointer}/{_escaped(name)}", "is unknown"))
 
 

@@ -1,7 +1,9 @@
 """The description of routes, OpenAPI 3.1.0, from their patterns, their structs and their docstrings."""
 
 import inspect
+import re
 from collections.abc import Iterable
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -45,15 +47,21 @@ def document(title: str, version: str, operations: Iterable[Operation]) -> dict[
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REFERENCE + "{name}")
     known = _Known({id(kind): schema for kind, schema in zip(unique, schemas, strict=True)}, components)
     paths: dict[str, dict[str, Any]] = {}
-    names: dict[str, int] = {}
-    security: dict[str, Any] = {}
+    templates: dict[str, Pattern] = {}
+    taken, security = set[str](), dict[str, Any]()
     for each in operations:
-        described = _described(each, known, names)
+        # Paths that differ in names alone are one (OpenAPI 3.1.0, Paths Object); the first counts.
+        pattern = templates.setdefault(re.sub(r"{.*?}", "{}", _path(each.pattern)), each.pattern)
+        item = paths.setdefault(_path(pattern), {})
+        if each.method.lower() in item:
+            continue
+        item[each.method.lower()] = described = _described(
+            each, known, _name(each.handler, taken), pattern.names
+        )
         for scheme in each.said("security"):
             security |= scheme
             described.setdefault("security", []).append({name: [] for name in scheme})
             described["responses"]["401"] = _PROBLEM
-        paths.setdefault(_path(each.pattern), {})[each.method.lower()] = described
     found = {"schemas": components, "securitySchemes": security}
     return {
         "openapi": "3.1.0",
@@ -82,16 +90,23 @@ def _path(pattern: Pattern) -> str:
     return "/" + "/".join(segments)
 
 
-def _described(operation: Operation, known: _Known, names: dict[str, int]) -> dict[str, Any]:
-    name = getattr(operation.handler, "__name__", "handler").strip("_<>") or "handler"
-    names[name] = count = names.get(name, 0) + 1
-    described: dict[str, Any] = {"operationId": name if count == 1 else f"{name}_{count}"}
+def _name(handler: Any, taken: set[str]) -> str:
+    name = getattr(handler, "__name__", "handler").strip("_<>") or "handler"
+    numbered = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    found = next(each for each in numbered if each not in taken)
+    taken.add(found)
+    return found
+
+
+def _described(operation: Operation, known: _Known, name: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """``names``: what its parameters are called where it stands."""
+    described: dict[str, Any] = {"operationId": name}
     summary, _, rest = (inspect.getdoc(operation.handler) or "").partition("\n")
     if summary:
         described["summary"] = summary
     if rest.strip():
         described["description"] = rest.strip()
-    if parameters := [*_of_path(operation, known), *_of_query(operation, known)]:
+    if parameters := [*_of_path(operation, known, names), *_of_query(operation, known)]:
         described["parameters"] = parameters
     for body in operation.said("body"):
         content = {"application/json": {"schema": known.schemas[id(body)]}}
@@ -100,7 +115,7 @@ def _described(operation: Operation, known: _Known, names: dict[str, int]) -> di
     return described
 
 
-def _of_path(operation: Operation, known: _Known) -> list[dict[str, Any]]:
+def _of_path(operation: Operation, known: _Known, names: tuple[str, ...]) -> list[dict[str, Any]]:
     fields: dict[str, Any] = {}
     for struct in operation.said("params"):
         fields |= known.fields(struct)[0]
@@ -109,8 +124,8 @@ def _of_path(operation: Operation, known: _Known) -> list[dict[str, Any]]:
     if pattern.tail is not None:
         schemas[pattern.tail] = _SCHEMAS["str"]
     return [
-        {"name": name, "in": "path", "required": True, "schema": fields.get(name, schema)}
-        for name, schema in schemas.items()
+        {"name": name, "in": "path", "required": True, "schema": fields.get(own, schema)}
+        for name, (own, schema) in zip(names, schemas.items(), strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ import msgspec
 __all__ = [
     "EMPTY", "HEAD", "NIL", "NOBODY", "Change", "Fields", "Record", "change_between", "decode", "decode_map",
     "encode", "encode_fields", "encode_map", "fields_of", "map_of", "merge", "pack", "pack_names", "size_of",
-    "subject_hash_input", "unpack",
+    "subject_hash_input",
 ]  # fmt: skip
 
 #: encoded values by their keys
@@ -26,6 +26,8 @@ _HEAD: Final = struct.Struct(">Bddd32s")
 #: bytes of the head
 HEAD: Final = _HEAD.size
 _COUNT: Final = struct.Struct(">I")
+#: the head and the index's first number, which every read wants
+_START: Final = struct.Struct(">Bddd32sI")
 _LENGTHS: Final = struct.Struct(">II")
 _VERSION: Final = 1
 #: the hash of no subject
@@ -127,14 +129,6 @@ def pack_names(names: Iterable[str]) -> bytes:
     return b"".join(_COUNT.pack(len(key)) + key for key in keys)
 
 
-def unpack(data: bytes, at: int = 0) -> bytes | None:
-    """The map of what ``pack`` made, from there on; None for bytes that are none."""
-    if len(data) < at + _COUNT.size:
-        return None
-    body = data[at + _COUNT.size + _LENGTHS.size * _COUNT.unpack_from(data, at)[0] :]
-    return body or None
-
-
 def encode(record: Record) -> bytes:
     """A record's bytes."""
     return _HEAD.pack(_VERSION, *record[:4]) + pack(record.fields)
@@ -142,11 +136,11 @@ def encode(record: Record) -> bytes:
 
 def decode(data: bytes) -> Record | None:
     """The record, None for bytes that are none; its map is not looked into."""
-    if len(data) < HEAD or data[0] != _VERSION:
+    if len(data) < _START.size or data[0] != _VERSION:
         return None
-    _, created, ends, seen, subject = _HEAD.unpack_from(data)
-    body = unpack(data, HEAD)
-    return None if body is None else Record(created, ends, seen, subject, body)
+    _, created, ends, seen, subject, count = _START.unpack_from(data)
+    body = data[_START.size + _LENGTHS.size * count :]
+    return Record(created, ends, seen, subject, body) if body else None
 
 
 def size_of(fields: Fields) -> int:
