@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import auth, cache, db, gaps, gateway, limits, metrics, router, sessions
+from benchmarks import auth, cache, db, gaps, gateway, limits, logs, metrics, router, sessions
 
-ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "db", "router", "gaps"]
+ROOMS = ["cache", "gateway", "auth", "sessions", "limits", "metrics", "logs", "db", "router", "gaps"]
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
         limits.main(options.redis, quick=options.quick)
     if "metrics" in rooms:
         metrics.main(options.redis, quick=options.quick)
+    if "logs" in rooms:
+        logs.run(quick=options.quick)
     if "sessions" in rooms:
         sessions.run(options.redis, quick=options.quick)
     if "db" in rooms:

@@ -46,12 +46,13 @@ def _described(what: str) -> str:
     from ramkit.gateway import events as gateway
     from ramkit.health import events as health
     from ramkit.limits import events as limits
+    from ramkit.logs import events as logs
     from ramkit.metrics.catalogue import catalogue, table
     from ramkit.metrics.dashboard import dashboard
     from ramkit.metrics.rules import rules
     from ramkit.redis import events as redis
 
-    modules: list[Any] = [jwt, sessions, cache, db, gateway, health, limits, redis]
+    modules: list[Any] = [jwt, sessions, cache, db, gateway, health, limits, logs, redis]
     events = [getattr(module, name) for module in modules for name in module.__all__]
     return {"table": table, "dashboard": dashboard, "rules": rules}[what](catalogue(events))
 

@@ -38,7 +38,7 @@ INNER = sorted(
 #: the decisions about tokens are made with these; they are calculations
 LIBRARIES = {"msgspec", "http_sf", "jwt", "cryptography"}
 #: what the app brings along by itself: only a file of thin forms for it may import it
-FRAMEWORKS = {"dependencies.py": {"fastapi"}}
+FRAMEWORKS = {"dependencies.py": {"fastapi"}, "opentelemetry.py": {"opentelemetry"}}
 #: what a part of a room may import: parts of its own room, the kernel beside, and libraries
 PARTS = {
     "policy": (set[str](), set[str]()),

@@ -10,6 +10,7 @@ from ramkit.db.errors import DatabaseUnavailable, PoolTimeout
 from ramkit.db.events import PoolWait
 from ramkit.db.policy import DatabasePolicy, Server
 from ramkit.db.port import Driver, Session
+from ramkit.kernel.context import RequestContext
 from ramkit.kernel.observers import Observer, notify
 
 __all__ = ["Pool"]
@@ -136,8 +137,10 @@ class Pool:
             reason = f"{self.member.name}: no connection became free within {timeout:g} s"
             raise PoolTimeout(reason) from None
         finally:
+            seconds = self._loop.time() - started
+            if (context := RequestContext.current()) is not None:
+                context.waited("pool", seconds)
             if self._observers:
-                seconds = self._loop.time() - started
                 notify(self._observers, PoolWait(self._database, self.member.name, outcome, seconds))
 
     async def _next(self, end: float) -> tuple[Session, bool]:

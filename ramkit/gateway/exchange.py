@@ -188,7 +188,7 @@ class Exchange:
         try:
             self._check_client()
             head = await self._ask(link, member, length)
-            self._parts.tracker.answered(upstream.name, now)
+            self._parts.tracker.answered(self._scope, upstream.name, now)
             await self._answer(link, head)
             error = None
         except GatewayError as problem:

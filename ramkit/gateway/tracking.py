@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from ramkit.gateway.core.members import Group, Member, Outcome
 from ramkit.gateway.events import GatewayEjection, GatewayUpstreamTime
+from ramkit.kernel.asgi import Scope
 from ramkit.kernel.clock import Clock
+from ramkit.kernel.context import RequestContext
 from ramkit.kernel.observers import Event, Observer, notify, observers_of
 
 __all__ = ["Tracker"]
@@ -23,10 +25,15 @@ class Tracker:
         if self._observers:
             notify(self._observers, event)
 
-    def answered(self, upstream: str, since: float) -> None:
-        """A server's response began."""
-        if self._observers:
-            notify(self._observers, GatewayUpstreamTime(upstream, self.clock.monotonic() - since))
+    def answered(self, scope: Scope, upstream: str, since: float) -> None:
+        """A server's response to this request began."""
+        context = RequestContext.peek(scope)
+        if context is None and not self._observers:
+            return
+        seconds = self.clock.monotonic() - since
+        if context is not None:
+            context.waited("upstream", seconds)
+        notify(self._observers, GatewayUpstreamTime(upstream, seconds))
 
     def finish(self, group: Group, member: Member, outcome: Outcome, attempt: int) -> None:
         """Close the attempt of that number, and tell if the server was ejected or returned by it."""

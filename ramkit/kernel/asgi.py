@@ -1,11 +1,12 @@
 """ASGI types, as Starlette names them, and the header list that ASGI messages carry."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ASGIApp", "Message", "RawHeaders", "Receive", "Scope", "Send", "raw_headers"]
+__all__ = ["ASGIApp", "Message", "RawHeaders", "Receive", "Scope", "Send", "file_bytes", "raw_headers"]
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -23,3 +24,11 @@ def raw_headers(message: Message) -> RawHeaders:
         else (bytes(name).lower(), bytes(value))
         for name, value in pairs
     ]
+
+
+def file_bytes(message: Message) -> int:
+    """Of what the server reads itself (ASGI extensions Path Send and Zero Copy Send)."""
+    if "path" in message:
+        return Path(message["path"]).stat().st_size
+    count: int | None = message.get("count")
+    return count or 0

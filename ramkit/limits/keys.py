@@ -7,9 +7,9 @@ from typing import Any
 
 from ramkit.kernel.asgi import Scope
 from ramkit.kernel.client import IPAddress, TrustedProxies, parse_address
-from ramkit.kernel.context import RequestContext
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find_all
+from ramkit.kernel.principal import principal_name
 from ramkit.limits.policy import Key
 
 __all__ = ["ByClient", "by_client", "by_header", "by_principal", "by_route", "store_key"]
@@ -115,19 +115,5 @@ def _network_of(host: str, shift: int) -> str | None:
 
 
 def _name_of(scope: Scope) -> str | None:
-    context = RequestContext.peek(scope)
-    principal = context.principal if context is not None else None
-    if principal is None:
-        principal = scope.get("user")
-    if principal is None or isinstance(principal, str):
-        return principal or None
-    if not getattr(principal, "is_authenticated", True):
-        return None
-    for attribute in ("identity", "subject", "display_name"):
-        try:
-            found = getattr(principal, attribute, None)
-        except NotImplementedError:  # Starlette's BaseUser.identity, which SimpleUser leaves as it is
-            continue
-        if found:
-            return f"{attribute} {found}"
-    raise TypeError(f"{type(principal).__name__} has no identity, subject or display_name to limit by")
+    found = principal_name(scope)
+    return None if found is None else " ".join(filter(None, found))

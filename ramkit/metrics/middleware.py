@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
 
-from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
+from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, file_bytes, raw_headers
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.routes import UNMATCHED, template
+from ramkit.kernel.trace import parent_of
 from ramkit.metrics.catalogue import REQUESTS
-from ramkit.metrics.core import METHODS, OTHER, OVERFLOW, UNMATCHED, status_class, template, trace_id
+from ramkit.metrics.core import METHODS, OTHER, OVERFLOW, status_class
 from ramkit.metrics.instruments import DURATIONS, STREAMS, counter, gauge, histogram, increment
 
 __all__ = ["MetricsMiddleware"]
@@ -111,8 +112,8 @@ class MetricsMiddleware:
         series.requests(1)
         if exchange.streams:
             series.stream(took)
-        elif self._exemplars and (traced := _trace(scope)) is not None:
-            series.duration(took, {"trace_id": traced})
+        elif self._exemplars and (parent := parent_of(scope["headers"])) is not None:
+            series.duration(took, {"trace_id": parent[0]})
         else:
             series.duration(took)
         if exchange.received:
@@ -253,7 +254,7 @@ class _Exchange:
         else:
             await self._send(message)
             if kind in ("http.response.pathsend", "http.response.zerocopysend"):
-                self.sent += _file_bytes(message)
+                self.sent += file_bytes(message)
 
 
 def _streams(headers: Any) -> bool | None:
@@ -267,21 +268,6 @@ def _streams(headers: Any) -> bool | None:
         if len(name) == _NAME and (name == _CONTENT_TYPE or bytes(name).lower() == _CONTENT_TYPE):
             return bytes(value).startswith(b"text/event-stream")
     return False
-
-
-def _file_bytes(message: Message) -> int:
-    """Of what the server reads itself (ASGI extensions Path Send and Zero Copy Send)."""
-    if "path" in message:
-        return Path(message["path"]).stat().st_size
-    count: int | None = message.get("count")
-    return count or 0
-
-
-def _trace(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return trace_id(value)
-    return None
 
 
 def _checked(buckets: Sequence[float]) -> tuple[float, ...]:

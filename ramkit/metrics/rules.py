@@ -90,6 +90,11 @@ ALERTS = (
         "{{ $labels.server }} of {{ $labels.upstream }} was ejected again and again.",
     ),
     Alert(
+        "LogLinesDropped", "log_lines_dropped_total", _rose("log_lines_dropped_total", "sink", "10m"),
+        "0m", "ticket",
+        "Log lines were dropped: {{ $labels.sink }} did not take them.",
+    ),
+    Alert(
         "RefreshTokensReused", "auth_refreshes_total",
         _rose('auth_refreshes_total{result="reused"}', "result", "10m"), "0m", "ticket",
         "A refresh token was presented twice: it may be stolen.",

@@ -16,6 +16,7 @@ from ramkit.router.shortcuts import (
     asgi_middleware,
     authenticate,
     cors,
+    logger,
     optional_authenticate,
     rate_limit,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "asgi_middleware",
     "authenticate",
     "cors",
+    "logger",
     "optional_authenticate",
     "rate_limit",
     "validate",

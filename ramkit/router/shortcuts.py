@@ -9,7 +9,7 @@ from ramkit.kernel.asgi import ASGIApp
 from ramkit.router.chain import Wrapped
 from ramkit.router.policy import CORS
 
-__all__ = ["asgi_middleware", "authenticate", "cors", "optional_authenticate", "rate_limit"]
+__all__ = ["asgi_middleware", "authenticate", "cors", "logger", "optional_authenticate", "rate_limit"]
 
 _BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
@@ -34,6 +34,13 @@ def rate_limit(
     from ramkit.limits import Policy, RateLimitMiddleware
 
     return Wrapped(RateLimitMiddleware, policies=[Policy(name, rate, burst=burst, key=key)], **options)
+
+
+def logger(sink: Any = "stdout", **options: Any) -> Wrapped:
+    """``ramkit.logs.AccessLogMiddleware``, the first of all: ``app.use(logger())``."""
+    from ramkit.logs import AccessLogMiddleware
+
+    return Wrapped(AccessLogMiddleware, sink=sink, **options)
 
 
 def authenticate(jwt: Any, *, scopes: Collection[str] = (), **options: Any) -> Wrapped:

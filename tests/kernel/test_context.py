@@ -90,3 +90,11 @@ async def test_a_transaction_is_of_its_task_and_of_its_context() -> None:
                 assert Transaction.current() is None
             assert await other == (context, None)
         assert Transaction.current() is None
+
+
+def test_waits_add_up_by_what_for() -> None:
+    context = RequestContext()
+    assert context.waits is None
+    for name, seconds in (("pool", 1.0), ("upstream", 2.0), ("pool", 0.5)):
+        context.waited(name, seconds)
+    assert context.waits == {"pool": 1.5, "upstream": 2.0}

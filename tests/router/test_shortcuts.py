@@ -1,6 +1,7 @@
 """Other rooms as middlewares: cors, rate_limit, authenticate, any ASGI middleware; and in which order."""
 
 import asyncio
+import json
 
 import pytest
 from starlette.middleware.gzip import GZipMiddleware
@@ -15,6 +16,7 @@ from ramkit.router import (
     asgi_middleware,
     authenticate,
     cors,
+    logger,
     optional_authenticate,
     rate_limit,
 )
@@ -308,3 +310,17 @@ async def test_a_middleware_around_errors_sees_them_or_what_they_became():
     async with ASGIClient(ASGILint(app)) as http:
         assert [(await http.get(path)).status_code for path in ("/plain", "/wrapped")] == [409, 409]
     assert seen == [409, "replied"]  # an ASGI middleware wants a response, so there the error became one
+
+
+# -- logger ----------------------------------------------------------------------------------------
+
+
+async def test_logger(tmp_path):
+    app = RamAPI()
+    app.use(logger(f"file://{tmp_path}/log"))
+    app.get("/:id", user)
+    async with ASGIClient(ASGILint(app)) as http:
+        answers = [await http.get(path) for path in ("/x", "/no/such")]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["route"], line["status"]) for line in lines] == [("/:id", 200), ("unmatched", 404)]
+    assert [each.headers["x-request-id"] for each in answers] == [line["request_id"] for line in lines]

@@ -1,0 +1,1 @@
+"""The decisions: what a line says and what it hides."""
