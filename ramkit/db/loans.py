@@ -132,8 +132,8 @@ class Write(_Loan):
             if self._begun is not None:
                 await self._begun.commit()
             if context is not None:
-                position = await session.position()
-                node.member.lsn = max(node.member.lsn, position)
+                position, mark = await session.mark()
+                node.member.lsn = max(node.member.lsn, mark)
                 context.floor.raise_position(self._database.name, position)
         except Exception as error:
             if not node.broke(session, error):

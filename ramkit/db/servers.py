@@ -105,9 +105,9 @@ class Servers:
     async def _position(self, member: Member, session: Session, floor: int) -> int:
         """What a read that begins now cannot have missed. The primary is asked for what its monitor has not
         seen yet."""
-        if not member.standby and floor > member.lsn:
+        if floor > member.position and not member.standby:
             member.lsn = max(member.lsn, await session.position())
-        return member.position(floor)
+        return member.position
 
     async def writer(
         self, left: float | None, isolation: str | None, *, transaction: bool

@@ -40,7 +40,7 @@ class Member:
         #: None until it was heard of
         self.standby: bool | None = None
         self.timeline = 0
-        #: what its readers cannot have missed when they begin now (on a primary: what lies strictly below)
+        #: what it has replayed; on a primary, where its log has ended already
         self.lsn = 0
         self.lag = 0.0
         self.lag_bytes = 0
@@ -51,15 +51,15 @@ class Member:
         self.busy = 0
         self.reading = 0
 
-    def position(self, floor: int) -> int:
-        """The highest floor that a read which begins now, by somebody with this floor, satisfies for certain.
+    @property
+    def position(self) -> int:
+        """The highest floor that a read which begins now satisfies for certain.
 
-        What is in a floor was committed, so that a read on the primary cannot miss it, unless the primary has
-        lost it: then the floor is beyond all that it has written.
+        On a primary what lies strictly below: a commit is in the log before it is visible, so that of two at
+        the same place one may be missed yet. Behind each write of a floor the log is made to go on
+        (``Session.mark``): what is below the log's end was told before, and so was visible before.
         """
-        if self.standby:
-            return self.lsn
-        return floor if floor == self.lsn else max(self.lsn - 1, 0)
+        return self.lsn if self.standby else max(self.lsn - 1, 0)
 
 
 class Fleet:
