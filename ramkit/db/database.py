@@ -184,7 +184,9 @@ class Database(LoopBound):
         self, context: RequestContext | None, isolation: str | None, *, transaction: bool
     ) -> tuple[Node, Session, Any]:
         """A connection to the primary, lent out, with a transaction begun."""
-        return await self._current().writer(self.time_left(context), isolation, transaction=transaction)
+        return await self._current().writer(
+            context, self.time_left(context), isolation, transaction=transaction
+        )
 
     # -- inside --------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What a read on the primary may claim: a commit is in the log before anybody sees it."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -95,3 +96,13 @@ async def test_the_primary_is_asked_once_for_what_another_process_wrote(make, pr
         for _ in range(3):
             await read(each, floor)
         assert len(asked) == most
+
+
+async def test_what_is_read_in_a_transaction_that_writes_has_a_position(make, primary):
+    db = make(primary.dsn)
+    context = RequestContext()
+    with context.active():
+        async with db.write() as connection:
+            assert await connection.fetch("SELECT id FROM notes") == []
+            wrote = await asyncio.create_task(write(db, 1, "on"), context=contextvars.Context())
+    assert rendered(context).misses(wrote.floor.positions)
