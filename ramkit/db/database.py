@@ -136,6 +136,11 @@ class Database(LoopBound):
         with context.active():
             yield Position(self.name, context)
 
+    def passed(self, lsn: int) -> float | None:
+        """For how many seconds every replica is known to have replayed that position; None if one has not, or
+        does not answer. Asks nobody."""
+        return None if self._servers is None else self._servers.passed(lsn)
+
     # -- resources -----------------------------------------------------------------------------------
 
     async def start(self) -> None:

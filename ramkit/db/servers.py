@@ -39,19 +39,23 @@ class Servers:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._name, self._policy, self._observers = name, policy, observers
-        self._driver = driver
+        self._driver, self._clock = driver, clock
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
         #: in order; who came first is woken first
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._nodes = {
-            member: self._node(member, server, clock)
+            member: self._node(member, server)
             for member, server in zip(self._fleet.members, given, strict=True)
         }
 
     def monitors(self) -> list[Monitor]:
         """What has to run in the background."""
         return [node.monitor for node in self._nodes.values()]
+
+    def passed(self, lsn: int) -> float | None:
+        """For how many seconds every replica is known to have replayed it."""
+        return self._fleet.passed(lsn, self._clock.monotonic())
 
     async def ready(self) -> None:
         """Until somebody can be read from."""
@@ -202,7 +206,7 @@ class Servers:
                 each.monitor.wake()
             self._changed()
 
-    def _node(self, member: Member, server: Server, clock: Clock) -> Node:
+    def _node(self, member: Member, server: Server) -> Node:
         def slow(query: str, seconds: float) -> None:
             if seconds >= self._policy.slow_query:
                 notify(self._observers, SlowQuery(self._name, member.name, query, seconds))
@@ -210,6 +214,7 @@ class Servers:
         def looked(outcome: str, error: Exception | None) -> None:
             self._looked(self._nodes[member], outcome, error)
 
+        clock = self._clock
         monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
         pool = Pool(
             member,

@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 
+from ramkit.db.core.progress import Progress
 from ramkit.db.policy import DatabasePolicy
 
 __all__ = ["Fleet", "Member", "Status"]
@@ -74,6 +75,7 @@ class Fleet:
         self.primary: Member | None = None
         self._ends: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._timeline = 0
+        self._progress = Progress()
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
@@ -91,6 +93,7 @@ class Fleet:
             member.healthy = member.good >= _RETURN
         self._measure(now)
         self._sort()
+        self._progress.heard(now, self._lowest())
 
     def told(self, member: Member, *, standby: bool) -> bool:
         """A connection reported the server's role. Whether that is news."""
@@ -126,6 +129,17 @@ class Fleet:
     def nearest(self) -> Member | None:
         """The replica that will reach a floor first."""
         return max(self.replicas, key=_lsn, default=None)
+
+    def passed(self, lsn: int, now: float) -> float | None:
+        """For how many seconds every server but the primary is known to have replayed it; None: not all have,
+        or one does not answer."""
+        since = self._progress.since(lsn) if self._lowest() >= lsn else None
+        return None if since is None else now - since
+
+    def _lowest(self) -> int:
+        """What every server but the primary has replayed, whether or not it may answer."""
+        others = [each for each in self.members if each is not self.primary]
+        return min((each.lsn if each.standby else 0 for each in others), default=sys.maxsize)
 
     def _turn(self, member: Member, *, standby: bool) -> None:
         if member.standby is not standby:
