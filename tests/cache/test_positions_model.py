@@ -10,6 +10,7 @@ one rule removed the same model finds stale answers, so it can.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -63,12 +64,18 @@ class Database:
     """``log``: records of ``(end, resource, version)``, of which marks have no resource. ``values``: what the
     primary shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int) -> None:
         self.log: list[tuple[int, int, int]] = [(RECORD, -1, 0)]
         self.values: Versions = [1] * RESOURCES
-        self.replicas = [Replica(), Replica()]
+        self.replicas = [Replica() for _ in range(replicas)]
         #: resources of transactions that are in the log and not yet visible: their rows are locked
         self.locked: set[int] = set()
+        #: steps of the model so far
+        self.now = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        return ["primary", *map(str, range(len(self.replicas)))]
 
     @property
     def end(self) -> int:
@@ -101,6 +108,8 @@ class Database:
 class Client:
     floored: bool
     cookies: list[Said] = field(default_factory=list)
+    #: a resource
+    wrote: int = 0
     least: Versions = field(default_factory=lambda: [0] * RESOURCES)
 
 
@@ -173,12 +182,12 @@ class Process(log_only.Process):
         super().restart()
         self.rendering: list[Render] = []
         self.named: Versions = [0] * RESOURCES
-        self.fleet = Fleet([self.rules.member(name) for name in ("primary", "0", "1")], POLICY)
+        self.fleet = Fleet([self.rules.member(name) for name in self.database.names], POLICY)
         for member in self.fleet.members:
             self.look(member)
 
     def look(self, member: Member) -> None:
-        self.fleet.heard(member, self.database.status(member), 0.0)
+        self.fleet.heard(member, self.database.status(member), self.database.now)
 
     def _begin(self) -> None:
         self.named = [0] * RESOURCES  # of a log that is lost nobody is sure to know what was written then
@@ -213,28 +222,33 @@ class Process(log_only.Process):
 class Model(log_only.Model):
     rules: Rules
     processes: list[Process]  # type: ignore[assignment]
+    often: ClassVar[dict[str, float]] = {
+        "request": 60, "render_on": 120, "write": 5, "write_on": 25, "follow": 10, "replay": 8, "look": 12,
+        "elsewhere": 1, "evict": 2, "publish": 0.3, "lose": 0.1, "restart": 0.1,
+    }  # fmt: skip
 
     def __init__(self, seed: int, rules: Rules) -> None:
         super().__init__(seed, rules)
-        self.database = Database()
+        self.database = Database(self.replicas_of(seed))
         self.processes = [Process(self.log, rules, self.database) for _ in range(3)]
         self.people = [Client(floored=number % 2 == 0) for number in range(6)]
         self.writing: list[Write] = []
         self.rendered = self.stored = 0
 
+    def replicas_of(self, seed: int) -> int:
+        return seed % 3
+
     def run(self, steps: int) -> None:
-        acts: list[tuple[Callable[[], None], float]] = [
-            (self.request, 60), (self.render_on, 120), (self.write, 4), (self.write_on, 30),
-            (self.follow, 10), (self.replay, 8), (self.look, 12), (self.elsewhere, 2), (self.evict, 2),
-            (self.publish, 0.3), (self.lose, 0.1), (self.restart, 0.1),
-        ]  # fmt: skip
-        for act in self.rng.choices([act for act, _ in acts], [weight for _, weight in acts], k=steps):
+        acts = [getattr(self, name) for name in self.often]
+        for act in self.rng.choices(acts, [*self.often.values()], k=steps):
+            self.database.now += 1
             act()
 
     # -- the database and its processes --------------------------------------------------------------
 
     def replay(self) -> None:
-        self.database.replay(self.rng.choice(self.database.replicas), self.rng.choice((1, 1, 2, 3, ALL)))
+        if self.database.replicas:
+            self.database.replay(self.rng.choice(self.database.replicas), self.rng.choice((1, 1, 2, 3, ALL)))
 
     def look(self) -> None:
         process = self.rng.choice(self.processes)
@@ -247,8 +261,14 @@ class Model(log_only.Model):
     # -- answers ---------------------------------------------------------------------------------------
 
     def request(self) -> None:
-        request = Request.of(self.rng.choice(self.people))
-        self.answer(request, self.rng.choice(self.processes), self.rng.randrange(RESOURCES))
+        process = self.rng.choice(self.processes)
+        request = self.asked(process)
+        # One looks at what one wrote.
+        mine = request.client.floored and self.rng.random() < 0.4
+        self.answer(request, process, request.client.wrote if mine else self.rng.randrange(RESOURCES))
+
+    def asked(self, process: Process) -> Request:
+        return Request.of(self.rng.choice(self.people))
 
     def answer(self, request: Request, process: Process, resource: int) -> None:
         floor = request.floor
@@ -320,16 +340,13 @@ class Model(log_only.Model):
         if not self.rules.position_before_read:
             for member in render.asked:
                 self.tell(render, member)
-        resource, stored = render.resource, float(next(self.serial))
-        times, body = (stored,) * 4, b"%d" % min(render.seen)
+        resource, times, body = render.resource, self.times(), b"%d" % min(render.seen)
         entry = Entry(render.incarnation, render.epoch, SLOTS[resource], PATHS[resource], *times, body=body)
         entry.positions = dict(render.context.positions)
         self.rendered += 1
         kept = not process.overtaken(entry)
         if kept:
-            self.stored += 1
-            process.local[resource] = entry
-            self.shared[resource] = encode(entry)
+            self.keep(process, resource, entry)
         if render.leader is not None:
             self.checked(render.leader, min(render.seen), render.named[resource], resource)
         for request in render.followers:
@@ -338,6 +355,15 @@ class Model(log_only.Model):
                 self.answer(request, process, resource)
             else:
                 self.served(request, process, resource, entry, verdict)
+
+    def times(self) -> tuple[float, float, float, float]:
+        """Of a new entry: when it is stored, and until when it is good."""
+        return (float(next(self.serial)),) * 4
+
+    def keep(self, process: Process, resource: int, entry: Entry) -> None:
+        self.stored += 1
+        process.local[resource] = entry
+        self.shared[resource] = encode(entry)
 
     def served(
         self, request: Request, process: Process, resource: int, entry: Entry, verdict: Verdict
@@ -362,9 +388,9 @@ class Model(log_only.Model):
         ]  # fmt: skip
         if not self.rules.purge_after_commit:
             steps = [self.purge, self.commit, self.appear, self.take_position, self.told]
-        request = Request.of(self.rng.choice(self.people))
         process = self.rng.choice(self.processes)
-        self.writing.append(Write(request, process, resource, steps, purge, self.rng.random() < 0.5))
+        soft = self.rng.random() < 0.5
+        self.writing.append(Write(self.asked(process), process, resource, steps, purge, soft))
 
     def write_on(self) -> None:
         if self.writing:
@@ -425,7 +451,8 @@ class Model(log_only.Model):
         """The response: a cookie of its own, and those that came with the request are deleted."""
         request, client = write.request, write.request.client
         if client.floored:
-            said = CODEC.decode(CODEC.encode(Said(request.floor.positions, request.floor.epochs, {}, 0.0)))
+            floor, now = request.floor, self.database.now
+            said = CODEC.decode(CODEC.encode(Said(floor.positions, floor.epochs, {}, now)))
             assert said is not None
             received = {id(each) for each in request.cookies} if self.rules.floors_merged else None
             client.cookies = [
@@ -433,6 +460,7 @@ class Model(log_only.Model):
             ]
             client.cookies.append(said)
             client.least = [*map(max, client.least, request.least)]
+            client.wrote = write.resource
         return True
 
     # -- what the log's model has of its own ------------------------------------------------------------
