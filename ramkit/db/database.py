@@ -105,20 +105,20 @@ class Database(LoopBound):
 
     async def execute(self, query: str, *arguments: Any) -> str:
         """One statement that writes, in a transaction of its own; the command's tag, such as ``UPDATE 3``."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             tag: str = await connection.execute(query, *arguments)
         return tag
 
     async def executemany(self, query: str, arguments: Iterable[Sequence[Any]]) -> None:
         """One statement for each of many arguments: all of them, or none."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             await connection.executemany(query, arguments)
 
     async def copy(
         self, table: str, records: Any, *, columns: Sequence[str] | None = None, schema: str | None = None
     ) -> str:
         """COPY an iterable of tuples, also an asynchronous one, into a table: all of them, or none."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             tag: str = await connection.copy_records_to_table(
                 table, records=records, columns=columns, schema_name=schema
             )
@@ -189,9 +189,7 @@ class Database(LoopBound):
         self, context: RequestContext | None, isolation: str | None, *, transaction: bool
     ) -> tuple[Node, Session, Any]:
         """A connection to the primary, lent out, with a transaction begun."""
-        return await self._current().writer(
-            context, self.time_left(context), isolation, transaction=transaction
-        )
+        return await self._current().writer(self.time_left(context), isolation, transaction=transaction)
 
     # -- inside --------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class Servers:
         return member.position
 
     async def writer(
-        self, context: RequestContext | None, left: float | None, isolation: str | None, *, transaction: bool
+        self, left: float | None, isolation: str | None, *, transaction: bool
     ) -> tuple[Node, Session, Any]:
         """A connection to the primary, and its transaction. Until that has begun, it is safe to try again."""
         end = self.loop.time() + _least(left, self._policy.connect_timeout)
@@ -130,8 +130,6 @@ class Servers:
             except DatabaseUnavailable:
                 await self._pause()
                 continue
-            if context is not None:  # what a page reads here is read, too
-                context.read_at(self._name, member.position)
             try:
                 if transaction:
                     return node, session, await session.begin(isolation)

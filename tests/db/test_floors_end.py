@@ -15,11 +15,6 @@ from tests.db.test_consistency import SECRET, Browser, Store, app, browser, stor
 __all__ = ["app", "browser", "store"]
 
 
-@pytest.fixture
-def way():
-    return "direct"
-
-
 def told(sent):
     """The cookies that a response sets or deletes."""
     return [value for name, value in sent[0]["headers"] if name == b"set-cookie"]

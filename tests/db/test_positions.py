@@ -16,11 +16,6 @@ IN_BETWEEN = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'
 
 
 @pytest.fixture
-def way() -> str:
-    return "direct"
-
-
-@pytest.fixture
 def primary():
     """A server of its own, since its settings are changed."""
     with PostgresServer.launch() as primary:
@@ -106,3 +101,15 @@ async def test_what_is_read_in_a_transaction_that_writes_has_a_position(make, pr
             assert await connection.fetch("SELECT id FROM notes") == []
             wrote = await asyncio.create_task(write(db, 1, "on"), context=contextvars.Context())
     assert rendered(context).misses(wrote.floor.positions)
+
+
+async def test_what_only_writes_is_no_read(make, primary):
+    db = make(primary.dsn)
+    context = RequestContext()
+    with context.active():
+        await db.execute("INSERT INTO notes VALUES (1)")
+        await db.executemany("INSERT INTO notes VALUES ($1)", [(2,)])
+        await db.copy("notes", [(3,)])
+        assert context.positions == {}
+        await db.fetch("SELECT id FROM notes")
+    assert not rendered(context).misses(context.floor.positions)
