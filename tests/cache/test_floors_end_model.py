@@ -89,7 +89,7 @@ class _Cache:
 
 class Model(model.Model):
     rules: Rules
-    processes: list[Process]  # type: ignore[assignment]
+    processes: list[Process]  # type: ignore[assignment]  # narrowed: all that this model makes
     #: few write, so that what they have left behind is seldom found by another's floor
     often: ClassVar[dict[str, float]] = {
         **model.Model.often, "request": 40, "render_on": 160, "look": 60, "write": 1, "replay": 3,
