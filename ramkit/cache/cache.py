@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -317,16 +318,29 @@ class Cache:
             self.table.written(entry.slots, entry.subject)
         )
 
+    def outlived(self, seconds: float) -> bool:
+        """Whether nothing can be served any more that was made so long ago, in whichever process."""
+        return self.log.current() and seconds > self.table.longest + _UNDERWAY
+
+    async def _tell(self, lifetime: float) -> None:
+        """Before something is stored for longer than anything before, every process hears of it: in powers
+        of two, so that it is news but a few times. Raises ``Unavailable``."""
+        seconds = min(lifetime, _LONGEST)
+        if seconds > self.table.longest:
+            longest = 1 << math.ceil(seconds - 1).bit_length()
+            await self.log.append(purging.message((), longest=longest))
+
     async def keep(self, key: bytes, entry: Entry) -> bool:
         """Store what was rendered, unless it was purged meanwhile. Whether it was stored."""
         if self.overtaken(entry):
             return False
-        ttl = max(entry.fresh_until, entry.revalidate_until, entry.error_until) - self.log.now()
-        if can_be_validated(entry):
-            ttl = max(ttl, 0.0) + _VALIDATION_TTL
+        lifetime = max(entry.fresh_until, entry.revalidate_until, entry.error_until) - self.log.now()
+        ttl = max(lifetime, 0.0) + _VALIDATION_TTL if can_be_validated(entry) else lifetime
         if ttl <= 0:
             return False
         try:
+            if entry.status != VARIANTS:
+                await self._tell(lifetime)
             return await self.store.set(key, entry, ttl)
         except Unavailable:
             return False
@@ -345,6 +359,11 @@ _LAST_TRY = 1.0
 _ERROR_PAUSE = 1.0
 #: Seconds that a response with a validator is kept beyond its use, because a 304 makes it fresh again.
 _VALIDATION_TTL = 300.0
+#: Seconds for renders on their way into the store, for what this process has not heard yet, and for clocks
+#: that differ.
+_UNDERWAY = 60.0
+#: Seconds beyond which lifetimes are not told apart (RFC 9111 §1.2.2).
+_LONGEST = 2**31
 
 
 def _store_of(

@@ -105,20 +105,20 @@ class Database(LoopBound):
 
     async def execute(self, query: str, *arguments: Any) -> str:
         """One statement that writes, in a transaction of its own; the command's tag, such as ``UPDATE 3``."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             tag: str = await connection.execute(query, *arguments)
         return tag
 
     async def executemany(self, query: str, arguments: Iterable[Sequence[Any]]) -> None:
         """One statement for each of many arguments: all of them, or none."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             await connection.executemany(query, arguments)
 
     async def copy(
         self, table: str, records: Any, *, columns: Sequence[str] | None = None, schema: str | None = None
     ) -> str:
         """COPY an iterable of tuples, also an asynchronous one, into a table: all of them, or none."""
-        async with self.write() as connection:
+        async with Write(self, reads=False) as connection:
             tag: str = await connection.copy_records_to_table(
                 table, records=records, columns=columns, schema_name=schema
             )
@@ -140,6 +140,11 @@ class Database(LoopBound):
         """Seconds by which each replica was behind when its monitor last looked, by its name; None for one
         that is away."""
         return self._current().lags()
+
+    def passed(self, lsn: int) -> float | None:
+        """For how many seconds every replica is known to have replayed that position; None if one has not, or
+        does not answer. Asks nobody."""
+        return None if self._servers is None else self._servers.passed(lsn)
 
     # -- resources -----------------------------------------------------------------------------------
 

@@ -76,12 +76,20 @@ class Read(_Loan):
 
 
 class Write(_Loan):
-    """A transaction on the primary, for one body; used once."""
+    """A transaction on the primary, for one body; used once. ``reads``: what it is told may be shown."""
 
-    __slots__ = ("_active", "_begun", "_in_transaction", "_isolation", "_outer", "_transaction")
+    __slots__ = ("_active", "_begun", "_in_transaction", "_isolation", "_outer", "_reads", "_transaction")
 
-    def __init__(self, database: "Database", isolation: str | None, *, transaction: bool) -> None:
+    def __init__(
+        self,
+        database: "Database",
+        isolation: str | None = None,
+        *,
+        transaction: bool = True,
+        reads: bool = True,
+    ) -> None:
         super().__init__(database)
+        self._reads = reads
         self._isolation, self._in_transaction = isolation, transaction
         self._transaction = Transaction()
         self._outer: AbstractContextManager[None] | None = None
@@ -101,6 +109,8 @@ class Write(_Loan):
             self._context = RequestContext()
             self._outer = self._context.active()
             self._outer.__enter__()
+        if self._reads:  # from here on: BEGIN has looked at nothing
+            self._context.read_at(self._database.name, self._node.member.position)
         if self._in_transaction:
             self._active = self._transaction.active()
             self._active.__enter__()
@@ -132,8 +142,8 @@ class Write(_Loan):
             if self._begun is not None:
                 await self._begun.commit()
             if context is not None:
-                position = await session.position()
-                node.member.lsn = max(node.member.lsn, position)
+                position, mark = await session.mark()
+                node.member.lsn = max(node.member.lsn, mark)
                 context.floor.raise_position(self._database.name, position)
         except Exception as error:
             if not node.broke(session, error):

@@ -4,7 +4,7 @@ import logging
 import re
 import secrets as random
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from ramkit.db.core.floors import Codec, Said, known
 from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, raw_headers
@@ -26,7 +26,7 @@ _MOST = 32
 _KEPT = b"; Path=/; HttpOnly; Secure; SameSite=Lax"
 _SECRET = 32
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Named")
 
 
 class Named(Protocol):
@@ -39,14 +39,26 @@ class Named(Protocol):
 class Database(Named, Resource, Protocol):
     """``ramkit.db.Database``."""
 
+    def passed(self, lsn: int) -> float | None:
+        """For how many seconds every replica has been past that position; None if one is not."""
+        ...
+
+
+class Cache(Named, Protocol):
+    """``ramkit.cache.Cache``."""
+
+    def outlived(self, seconds: float) -> bool:
+        """Whether nothing can be served any more that was made so long ago."""
+        ...
+
 
 class ConsistencyMiddleware:
     """Goes outside of ``CacheMiddleware``; takes floors to clients in cookies, or in a header.
 
     ``db``, ``cache``: a ``Database`` and a ``Cache``, or several of each; the databases open and close with
     the app. ``secret``: at least 32 bytes, the same in all processes; of several the first signs.
-    ``lifetime``: seconds for which a client's floor is remembered: no less than the longest time for which
-    a response is stored that the client's writes do not purge.
+    ``lifetime``: seconds for which a client's floor is remembered at most. It ends as soon as neither a
+    replica nor one of these caches can show anything older.
 
     ``carrier``: ``"cookie"``, ``"header"`` (``RamKit-Floor``, for services and plain http), or ``"auto"``:
     the header for those who sent it and over plain http. A floor whose signature is bad is ignored.
@@ -57,7 +69,7 @@ class ConsistencyMiddleware:
         app: ASGIApp,
         *,
         db: "Database | Sequence[Database]" = (),
-        cache: Named | Sequence[Named] = (),
+        cache: "Cache | Sequence[Cache]" = (),
         secret: str | bytes | Sequence[str | bytes],
         lifetime: float = 86_400,
         carrier: Literal["auto", "cookie", "header"] = "auto",
@@ -68,11 +80,8 @@ class ConsistencyMiddleware:
         if carrier not in ("auto", "cookie", "header"):
             raise ConfigurationError("carrier", f"{carrier!r} is none of auto, cookie, header")
         self.app = app
-        self._databases, self._caches = _several(db), _several(cache)
-        self._names = [each.name for each in self._databases], [each.name for each in self._caches]
-        for argument, names in zip(("db", "cache"), self._names, strict=True):
-            if len(set(names)) < len(names):
-                raise ConfigurationError(argument, f"two of {', '.join(names)} have the same name")
+        self._databases, self._caches = _by_name("db", db), _by_name("cache", cache)
+        self._names = self._databases.keys(), self._caches.keys()
         if not any(self._names):
             raise ConfigurationError("db", "neither a database nor a cache is given")
         self._codec = Codec(_secrets(secret))
@@ -82,7 +91,7 @@ class ConsistencyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan":
-            await follow_lifespan(self.app, scope, receive, send, *self._databases)
+            await follow_lifespan(self.app, scope, receive, send, *self._databases.values())
             return
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
@@ -111,14 +120,33 @@ class ConsistencyMiddleware:
         scope["headers"] = headers
         now = self._now()
         values = [*((None, each.strip()) for each in fields[:_MOST]), *cookies[:_MOST]]
-        read = [(name, self._codec.decode(value, now)) for name, value in values]
-        found = [(name, said) for name, said in read if said is not None]
-        said = known([said for _, said in found], *self._names, now)
+        read = [(name, self._codec.decode(value)) for name, value in values]
+        found = [(name, said, self._over(said, now)) for name, said in read if said is not None]
+        said = known([said for _, said, over in found if not over], *self._names, now)
         _raise(RequestContext.of(scope).floor, said)
-        return _Received(said, [name for name, _ in found if name is not None], by_header=bool(fields))
+        names = [name for name, _, _ in found if name is not None]
+        return _Received(said, names, [name for name, _, over in found if over and name], bool(fields))
+
+    def _over(self, said: Said, now: float) -> bool:
+        """Whether whatever may be shown is at or past it, for all that is known here."""
+        age = now - said.made
+        if age >= self._lifetime:
+            return True
+        if not (
+            said.positions.keys() <= self._databases.keys() and said.epochs.keys() <= self._caches.keys()
+        ):
+            return False
+        if any(until > now for until in said.bypass.values()):
+            return False
+        for name, lsn in said.positions.items():
+            passed = self._databases[name].passed(lsn)
+            if passed is None:
+                return False
+            age = min(age, passed)
+        return all(cache.outlived(age) for cache in self._caches.values())
 
     def say(self, scope: Scope, floor: Floor, received: "_Received | None") -> RawHeaders:
-        """The fields that tell the client of its floor."""
+        """The fields that tell the client of its floor, unless that is over already."""
         now = self._now()
         until = now + self._lifetime
         bypass = {**received.said.bypass} if received is not None else {}
@@ -127,15 +155,16 @@ class ConsistencyMiddleware:
             {name: floor.positions[name] for name in self._names[0] if name in floor.positions},
             {name: floor.epochs[name] for name in self._names[1] if name in floor.epochs},
             {name: bypass.get(name, until) for name in self._names[1] if name in floor.bypass},
-            until,
+            now,
         )
+        gone = _forget(received.cookies if received is not None else [])
+        if self._over(said, now):
+            return gone
         value = self._codec.encode(said)
         if self._by_header(scope, received):
             return [(HEADER, value)]
-        gone = received.cookies if received is not None else []
         kept = b"%b%b=%b; Max-Age=%d" % (_COOKIE, random.token_hex(4).encode(), value, self._lifetime)
-        lines = [kept, *(b"%b%b=; Max-Age=0" % (_COOKIE, name) for name in gone)]
-        return [(b"set-cookie", line + _KEPT) for line in lines]
+        return [(b"set-cookie", kept + _KEPT), *gone]
 
     def _by_header(self, scope: Scope, received: "_Received | None") -> bool:
         if self._carrier != "auto":
@@ -143,13 +172,14 @@ class ConsistencyMiddleware:
         return (received is not None and received.by_header) or scope.get("scheme", "http") == "http"
 
 
-class _Received:
-    """``said``: the highest floor that a request brings; ``cookies``: the names of those it is made of."""
+class _Received(NamedTuple):
+    """``said``: the highest floor that a request brings; ``cookies``: the names of all; ``over``: of those
+    that count no more."""
 
-    __slots__ = ("by_header", "cookies", "said")
-
-    def __init__(self, said: Said, cookies: list[bytes], *, by_header: bool) -> None:
-        self.said, self.cookies, self.by_header = said, cookies, by_header
+    said: Said
+    cookies: list[bytes]
+    over: list[bytes]
+    by_header: bool
 
 
 class _Told:
@@ -169,11 +199,16 @@ class _Told:
                     "%s answers before its transaction is committed: its client may read older than it wrote",
                     self._scope["path"],
                 )
-            context = RequestContext.peek(self._scope)
-            if context is not None and self._raised(context.floor):
-                told = self._middleware.say(self._scope, context.floor, self._received)
+            told = self._news()
+            if told:
                 message = {**message, "headers": [*raw_headers(message), *told]}
         await self._send(message)
+
+    def _news(self) -> RawHeaders:
+        context, received = RequestContext.peek(self._scope), self._received
+        if context is not None and self._raised(context.floor):
+            return self._middleware.say(self._scope, context.floor, received)
+        return _forget(received.over) if received is not None else []
 
     def _raised(self, floor: Floor) -> bool:
         received = self._received
@@ -194,6 +229,11 @@ def _raise(floor: Floor, said: Said) -> None:
     floor.bypass.update(said.bypass)
 
 
+def _forget(cookies: Iterable[bytes]) -> RawHeaders:
+    """The fields that delete these."""
+    return [(b"set-cookie", b"%b%b=; Max-Age=0" % (_COOKIE, name) + _KEPT) for name in cookies]
+
+
 def _without_ours(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
     """A header without our cookies; None for one that had no others."""
     name, value = pair
@@ -203,8 +243,12 @@ def _without_ours(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
     return (name, left) if left else None
 
 
-def _several(given: "T | Sequence[T]") -> list[T]:
-    return [*given] if isinstance(given, (list, tuple)) else [given]  # type: ignore[list-item]  # one of T
+def _by_name(argument: str, given: "T | Sequence[T]") -> dict[str, T]:
+    several: Any = given if isinstance(given, (list, tuple)) else [given]
+    found: dict[str, T] = {each.name: each for each in several}
+    if len(found) < len(several):
+        raise ConfigurationError(argument, f"two of {', '.join(found)} have the same name")
+    return found
 
 
 def _secrets(given: str | bytes | Iterable[str | bytes]) -> list[bytes]:

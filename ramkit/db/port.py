@@ -46,6 +46,11 @@ class Session(Protocol):
         """The end of the log, past all that was committed before the question."""
         ...
 
+    async def mark(self) -> tuple[int, int]:
+        """The same, and the end of the log once it has gone on: whoever becomes visible later is told a
+        position no lower than that."""
+        ...
+
     async def status(self) -> Status: ...
 
     async def reached(self, lsn: int, timeout: float) -> bool:

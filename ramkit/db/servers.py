@@ -39,7 +39,7 @@ class Servers:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._name, self._policy, self._observers = name, policy, observers
-        self._driver = driver
+        self._driver, self._clock = driver, clock
         self._fleet = Fleet([Member(shown(each.direct)) for each in given], policy)
         self._primary: Member | None = None
         #: of those that did not answer their monitor, why
@@ -47,7 +47,7 @@ class Servers:
         #: in order; who came first is woken first
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._nodes = {
-            member: self._node(member, server, clock)
+            member: self._node(member, server)
             for member, server in zip(self._fleet.members, given, strict=True)
         }
 
@@ -59,6 +59,10 @@ class Servers:
         """Of those that are not known as a primary."""
         replicas = [each for each in self._fleet.members if each.standby is not False]
         return {each.name: each.lag if each.standby and each.healthy else None for each in replicas}
+
+    def passed(self, lsn: int) -> float | None:
+        """For how many seconds every replica is known to have replayed it."""
+        return self._fleet.passed(lsn, self._clock.monotonic())
 
     async def ready(self) -> None:
         """Until somebody can be read from."""
@@ -112,9 +116,9 @@ class Servers:
     async def _position(self, member: Member, session: Session, floor: int) -> int:
         """What a read that begins now cannot have missed. The primary is asked for what its monitor has not
         seen yet."""
-        if not member.standby and floor > member.lsn:
+        if floor > member.position and not member.standby:
             member.lsn = max(member.lsn, await session.position())
-        return member.position(floor)
+        return member.position
 
     async def writer(
         self, left: float | None, isolation: str | None, *, transaction: bool
@@ -220,7 +224,7 @@ class Servers:
                 each.monitor.wake()
             self._changed()
 
-    def _node(self, member: Member, server: Server, clock: Clock) -> Node:
+    def _node(self, member: Member, server: Server) -> Node:
         def slow(query: str, seconds: float) -> None:
             if seconds >= self._policy.slow_query:
                 notify(self._observers, SlowQuery(self._name, member.name, query, seconds))
@@ -228,6 +232,7 @@ class Servers:
         def looked(outcome: str, error: Exception | None) -> None:
             self._looked(self._nodes[member], outcome, error)
 
+        clock = self._clock
         monitor = Monitor(member, server.direct, self._policy, self._driver, self._fleet, clock, looked)
         pool = Pool(
             member,

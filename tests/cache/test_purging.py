@@ -287,12 +287,13 @@ def test_what_is_not_understood_purges_everything() -> None:
         b"\x01" + whole[1:],
         whole[:-1],
         whole + b"\x00",
-        b"\x02" + encode((False, [SLOTS], [], {})),
-        b"\x02" + encode((False, [-1], [], {})),
-        b"\x02" + encode((False, [1], [], {"main": -1})),
-        b"\x02" + encode((False, [1], [])),
-        b"\x02" + encode({"slots": []}),
-        b"\x02\x94\xc2\x90\x91\xa2\xff\xfe\x80",
+        b"\x03" + encode((False, [SLOTS], [], {}, 0)),
+        b"\x03" + encode((False, [-1], [], {}, 0)),
+        b"\x03" + encode((False, [1], [], {"main": -1}, 0)),
+        b"\x03" + encode((False, [1], [], {}, -1)),
+        b"\x03" + encode((False, [1], [])),
+        b"\x03" + encode({"slots": []}),
+        b"\x03\x95\xc2\x90\x91\xa2\xff\xfe\x80\x00",
     ]
     for data in unknown:
         made = table((10, data))
@@ -308,10 +309,10 @@ def test_a_snapshot_that_is_not_understood_is_a_birth_epoch() -> None:
         b"",
         b"\x00" + whole[1:],
         whole[:-1],
-        b"\x02" + encode((0, {SLOTS: 5}, {}, [], {}, {})),
-        b"\x02" + encode((-1, {}, {}, [], {}, {})),
-        b"\x02" + encode((0, {}, {}, [[5, False, 6, {}]], {}, {})),
-        b"\x02" + encode((0, {}, {}, [], {"main": {1: -1}}, {})),
+        b"\x03" + encode((0, {SLOTS: 5}, {}, [], {}, {}, 0)),
+        b"\x03" + encode((-1, {}, {}, [], {}, {}, 0)),
+        b"\x03" + encode((0, {}, {}, [[5, False, 6, {}]], {}, {}, 0)),
+        b"\x03" + encode((0, {}, {}, [], {"main": {1: -1}}, {}, 0)),
     ]
     for data in unknown:
         made = table((3, message(["g:a"])))
@@ -320,11 +321,24 @@ def test_a_snapshot_that_is_not_understood_is_a_birth_epoch() -> None:
         assert made.judge(entry(20)) is VALID, data
 
 
+def test_for_how_long_anything_was_stored() -> None:
+    made = table((10, message((), longest=64)), (11, message((), longest=16)), (12, message(["g:a"])))
+    assert made.longest == reloaded(made).longest == 64
+    assert made.judge(entry(9)) is VALID, "that purges nothing"
+    for data in (b"?", made.snapshot()[:-1]):
+        made.reset(7, 20, data)
+        assert made.longest > 2**31, "nobody knows"
+    made.reset(8, 1, None)
+    assert made.longest == 0, "what was stored under another incarnation is gone"
+    made.apply(2, b"?")
+    assert made.longest > 2**31
+
+
 @given(st.binary(max_size=40))
 def test_no_bytes_raise(data: bytes) -> None:
-    made = table((10, data), (11, b"\x02" + data))
+    made = table((10, data), (11, b"\x03" + data))
     assert made.epoch == 11
-    made.reset(7, 20, b"\x02" + data)
+    made.reset(7, 20, b"\x03" + data)
     assert made.judge(entry(1, subject="")) in Verdict
 
 
@@ -360,7 +374,7 @@ def test_a_snapshot_judges_as_what_it_was_made_of() -> None:
 def test_a_snapshot_is_bounded() -> None:
     made = table()
     for epoch, soft in ((2**60, False), (2**60 + 1, True)):
-        made.apply(epoch, b"\x02" + msgspec.msgpack.encode((soft, list(range(SLOTS)), [], {})))
+        made.apply(epoch, b"\x03" + msgspec.msgpack.encode((soft, list(range(SLOTS)), [], {}, 0)))
     for number in range(64):
         made.apply(2**61 + number, message((), patterns=[f"/{number}{'x' * 500}"]))
     snapshot = made.snapshot()

@@ -97,11 +97,14 @@ class Process:
         if self.incarnation != log.incarnation or (log.snapshot and self.epoch < log.snapshot[0]):
             self._begin()
         for sent in [each for each in log.sent if each.epoch > self.epoch][:most]:
-            self.epoch = sent.epoch
-            self.table.apply(sent.epoch, sent.data)
-            self.purged = [*map(max, self.purged, sent.covers)]
-            if not sent.soft:
-                self.hard = [*map(max, self.hard, sent.covers)]
+            self.take(sent)
+
+    def take(self, sent: Sent) -> None:
+        self.epoch = sent.epoch
+        self.table.apply(sent.epoch, sent.data)
+        self.purged = [*map(max, self.purged, sent.covers)]
+        if not sent.soft:
+            self.hard = [*map(max, self.hard, sent.covers)]
 
     def _begin(self) -> None:
         log = self.log

@@ -126,7 +126,8 @@ async def test_a_stored_response_answers_with_a_part(over, value, where, body):
     assert answer["content-length"] == str(len(body))
     assert answer.all("x-a") == ["1", "2"]
     assert (answer["etag"], answer["content-type"], answer["age"]) == (ETAG, "video/x", "0")
-    assert answer["cache-status"] == "ramkit; hit; ttl=60"
+    # Redis's clock goes on, and that it was heard for how long this is stored tells of it.
+    assert answer["cache-status"] in ("ramkit; hit; ttl=60", "ramkit; hit; ttl=59")
     assert film.asked == [None]
 
 
@@ -721,7 +722,7 @@ async def test_a_purge_of_what_was_combined_purges_all_of_it(over, cache, group)
     film = Film(more=[(b"cache-groups", b'"first"')])
     app = over(film)
     await part(app, "0-4")
-    before = cache.log.epoch
+    before = cache.store.peek(Target(scope_of("/a"), ()).key).epoch
     await cache.purge("/elsewhere")
     film.more = [(b"cache-groups", b'"second"')]
     await part(app, "5-9")

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import re
 
 import pytest
@@ -19,10 +20,18 @@ PAIR = re.compile(rb"(__Host-floor-[0-9a-f]{8})=([A-Za-z0-9_-]*)(; Max-Age=0)?")
 
 
 class Store:
-    """What there is to know of a database or a cache here: its name."""
+    """What there is to know of a database or a cache here: its name, for how long all replicas have passed a
+    position, and for how long it stored anything."""
 
     def __init__(self, name="main"):
         self.name, self.calls = name, []
+        self.replayed, self.longest = {}, math.inf
+
+    def passed(self, lsn):
+        return max((seconds for end, seconds in self.replayed.items() if end >= lsn), default=None)
+
+    def outlived(self, seconds):
+        return seconds > self.longest
 
     async def start(self):
         self.calls.append("start")
@@ -79,8 +88,13 @@ def app():
 
 
 @pytest.fixture
-def browser(app, clock):
-    return Browser(ConsistencyMiddleware(app, db=Store(), secret=SECRET, clock=clock, lifetime=100))
+def store():
+    return Store()
+
+
+@pytest.fixture
+def browser(app, store, clock):
+    return Browser(ConsistencyMiddleware(app, db=store, secret=SECRET, clock=clock, lifetime=100))
 
 
 async def test_a_write_is_told_and_comes_back(app, browser):
@@ -150,7 +164,7 @@ async def test_every_order_of_three(app, browser):
 async def test_what_is_not_signed_here_is_ignored(app, browser, clock):
     await browser.ask(b"7")
     ((name, value),) = browser.jar.items()
-    forged = Codec([b"x" * 32]).encode(Said({"main": 10**9}, {}, {}, clock.time() + 50))
+    forged = Codec([b"x" * 32]).encode(Said({"main": 10**9}, {}, {}, clock.time()))
     huge = b"A" * 5000
     flipped = value[:5] + bytes([value[5] ^ 1]) + value[6:]
     for bad in (forged, huge, value[:-1], value[:10], b"", b"-", flipped, value + b"AAAA"):

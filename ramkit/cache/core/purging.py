@@ -44,6 +44,8 @@ MAX_PATTERN: Final = 512
 MAX_BANS: Final = 64
 #: Segments of a path that prefix names go down to; a purge of a deeper one purges from there.
 MAX_DEPTH: Final = 32
+#: Seconds, where nobody knows.
+_UNKNOWN: Final = 2**62
 
 
 class Verdict(Enum):
@@ -111,20 +113,15 @@ _remembered = lru_cache(16_384)(_slot)
 
 # -- messages ---------------------------------------------------------------------------------------------
 
-_VERSION = b"\x02"
+_VERSION = b"\x03"
 _Slot = Annotated[int, msgspec.Meta(ge=0, lt=SLOTS)]
 _Epoch = Annotated[int, msgspec.Meta(ge=0)]
+_Epochs = dict[_Slot, _Epoch]
 _Positions = dict[str, _Epoch]
-_message_decoder: Any = msgspec.msgpack.Decoder(tuple[bool, list[_Slot], list[str], _Positions])
+_Bans = list[tuple[_Epoch, bool, str, _Positions]]
+_message_decoder: Any = msgspec.msgpack.Decoder(tuple[bool, list[_Slot], list[str], _Positions, _Epoch])
 _snapshot_decoder: Any = msgspec.msgpack.Decoder(
-    tuple[
-        _Epoch,
-        dict[_Slot, _Epoch],
-        dict[_Slot, _Epoch],
-        list[tuple[_Epoch, bool, str, _Positions]],
-        dict[str, dict[_Slot, _Epoch]],
-        _Positions,
-    ]
+    tuple[_Epoch, _Epochs, _Epochs, _Bans, dict[str, _Epochs], _Positions, _Epoch]
 )
 _encoder = msgspec.msgpack.Encoder()
 
@@ -145,9 +142,11 @@ def message(
     patterns: Iterable[str] = (),
     soft: bool = False,
     positions: Mapping[str, int] | None = None,
+    longest: int = 0,
 ) -> bytes:
     """The message that purges these names and patterns: a version byte, then MessagePack. ``positions``: by
     database, the LSN of what was written, so that no later render reads it from a replica that lacks it.
+    ``longest``: seconds for which something is about to be stored.
 
     It carries slots, not names: 3 bytes each, and nothing in clear. In a pattern ``*`` matches any run of
     characters, also over ``/``, and ``?`` any one; ``*`` alone is everything, also what has no path.
@@ -159,7 +158,7 @@ def message(
     for pattern in globs:
         if not 0 < len(pattern) <= MAX_PATTERN:
             raise ValueError(f"patterns: {pattern[:40]!r} must have 1 to {MAX_PATTERN} characters")
-    return _VERSION + _encoder.encode((soft, sorted(slots), globs, dict(positions or {})))
+    return _VERSION + _encoder.encode((soft, sorted(slots), globs, dict(positions or {}), longest))
 
 
 def _at_most(most: int, argument: str, values: Iterable[str]) -> list[str]:
@@ -226,6 +225,8 @@ class PurgeTable:
         #: by database: the highest LSN of each slot's purges, and of purges of which more is not known
         self._written: dict[str, dict[int, int]] = {}
         self._written_anywhere: dict[str, int] = {}
+        #: seconds: nothing was stored for longer in this incarnation
+        self.longest = 0
 
     @property
     def writes(self) -> bool:
@@ -319,10 +320,11 @@ class PurgeTable:
             watch.seen.append(epoch)
         content = None if snapshot is None else _decode(_snapshot_decoder, snapshot)
         if content is None:
+            self.longest = 0 if snapshot is None else _UNKNOWN
             return
         hard: dict[int, int]
         soft: dict[int, int]
-        self._birth, hard, soft, bans, self._written, anywhere = content
+        self._birth, hard, soft, bans, self._written, anywhere, self.longest = content
         raise_positions(self._written_anywhere, anywhere)
         for each, at in hard.items():
             self._hard[each] = self._last[each] = at
@@ -342,8 +344,10 @@ class PurgeTable:
             if content is None or content[2] or not watch.slots.isdisjoint(content[1]):
                 watch.seen.append(epoch)
         if content is None:
+            self.longest = _UNKNOWN
             return self._bear(epoch)
-        soft, slots, patterns, positions = content
+        soft, slots, patterns, positions, longest = content
+        self.longest = max(self.longest, longest)
         if positions:
             self._write(slots, positions)
         for each in slots:
@@ -388,4 +392,5 @@ class PurgeTable:
         hard = {each: self._hard[each] for each in purged if self._hard[each] > birth}
         soft = {each: self._soft[each] for each in purged if self._soft[each] > birth}
         bans = [ban[:4] for ban in self._bans]
-        return _VERSION + _encoder.encode((birth, hard, soft, bans, self._written, self._written_anywhere))
+        written = self._written, self._written_anywhere
+        return _VERSION + _encoder.encode((birth, hard, soft, bans, *written, self.longest))

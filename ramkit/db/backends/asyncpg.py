@@ -33,6 +33,12 @@ FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 _POSITION = """
 SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4
 """
+#: The same, and then the end of a record that says nothing: the log has gone on. OFFSET keeps the order.
+_MARK = """
+SELECT (lsn - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4,
+  (pg_logical_emit_message(false, 'ramkit', '') - '0/0'::pg_lsn)::int8
+FROM (SELECT pg_current_wal_insert_lsn() AS lsn OFFSET 0) AS here
+"""
 _WAIT_FOR_LSN = 19
 
 #: The server is gone, going, or not there yet; or the connection to it is.
@@ -118,6 +124,10 @@ class AsyncpgSession:
     async def position(self) -> int:
         lsn, page = await self.connection.fetchrow(_POSITION)
         return reachable(lsn, page)
+
+    async def mark(self) -> tuple[int, int]:
+        lsn, page, mark = await self.connection.fetchrow(_MARK)
+        return reachable(lsn, page), mark
 
     async def status(self) -> Status:
         standby, lsn, known, timeline = await self.connection.fetchrow(_STATUS)

@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 
+from ramkit.db.core.progress import Progress
 from ramkit.db.policy import DatabasePolicy
 
 __all__ = ["Fleet", "Member", "Status"]
@@ -40,7 +41,7 @@ class Member:
         #: None until it was heard of
         self.standby: bool | None = None
         self.timeline = 0
-        #: what its readers cannot have missed when they begin now (on a primary: what lies strictly below)
+        #: what it has replayed; on a primary, where its log has ended already
         self.lsn = 0
         self.lag = 0.0
         self.lag_bytes = 0
@@ -51,15 +52,15 @@ class Member:
         self.busy = 0
         self.reading = 0
 
-    def position(self, floor: int) -> int:
-        """The highest floor that a read which begins now, by somebody with this floor, satisfies for certain.
+    @property
+    def position(self) -> int:
+        """The highest floor that a read which begins now satisfies for certain.
 
-        What is in a floor was committed, so that a read on the primary cannot miss it, unless the primary has
-        lost it: then the floor is beyond all that it has written.
+        On a primary what lies strictly below: a commit is in the log before it is visible, so that of two at
+        the same place one may be missed yet. Behind each write of a floor the log is made to go on
+        (``Session.mark``): what is below the log's end was told before, and so was visible before.
         """
-        if self.standby:
-            return self.lsn
-        return floor if floor == self.lsn else max(self.lsn - 1, 0)
+        return self.lsn if self.standby else max(self.lsn - 1, 0)
 
 
 class Fleet:
@@ -74,6 +75,7 @@ class Fleet:
         self.primary: Member | None = None
         self._ends: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._timeline = 0
+        self._progress = Progress()
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
@@ -91,6 +93,7 @@ class Fleet:
             member.healthy = member.good >= _RETURN
         self._measure(now)
         self._sort()
+        self._progress.heard(now, self._lowest())
 
     def told(self, member: Member, *, standby: bool) -> bool:
         """A connection reported the server's role. Whether that is news."""
@@ -126,6 +129,17 @@ class Fleet:
     def nearest(self) -> Member | None:
         """The replica that will reach a floor first."""
         return max(self.replicas, key=_lsn, default=None)
+
+    def passed(self, lsn: int, now: float) -> float | None:
+        """For how many seconds every server but the primary is known to have replayed it; None: not all have,
+        or one does not answer."""
+        since = self._progress.since(lsn) if self._lowest() >= lsn else None
+        return None if since is None else now - since
+
+    def _lowest(self) -> int:
+        """What every server but the primary has replayed, whether or not it may answer."""
+        others = [each for each in self.members if each is not self.primary]
+        return min((each.lsn if each.standby else 0 for each in others), default=sys.maxsize)
 
     def _turn(self, member: Member, *, standby: bool) -> None:
         if member.standby is not standby:

@@ -16,18 +16,18 @@ __all__ = ["LONGEST", "Codec", "Said", "known"]
 _SIGNATURE = 16
 #: Characters: what is longer is none of ours.
 LONGEST = 2048
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _LABEL = b"ramkit floor\0"
 
 
 class Said(NamedTuple):
-    """A floor as it travels. ``bypass``: until when each of these caches must not answer; ``until``: when all
-    of it has lost its meaning. Both in seconds since the Unix epoch."""
+    """A floor as it travels. ``bypass``: until when each of these caches must not answer; ``made``: when the
+    client was told. Both in seconds since the Unix epoch."""
 
     positions: dict[str, int]
     epochs: dict[str, tuple[int, int]]
     bypass: dict[str, float]
-    until: float
+    made: float
 
 
 _decoder = msgspec.msgpack.Decoder(Said)
@@ -45,8 +45,8 @@ class Codec:
         payload = _VERSION + _encoder.encode(said)
         return urlsafe_b64encode(_signature(self._secrets[0], payload) + payload).rstrip(b"=")
 
-    def decode(self, value: bytes, now: float) -> Said | None:
-        """None for what was not signed here, is over, or cannot be read."""
+    def decode(self, value: bytes) -> Said | None:
+        """None for what was not signed here, or cannot be read."""
         if len(value) > LONGEST:
             return None
         try:
@@ -59,10 +59,9 @@ class Codec:
         if not payload.startswith(_VERSION):
             return None
         try:
-            said = _decoder.decode(payload[1:])
+            return _decoder.decode(payload[1:])
         except msgspec.MsgspecError:
             return None
-        return said if said.until > now else None
 
 
 def _signature(secret: bytes, payload: bytes) -> bytes:
@@ -74,9 +73,9 @@ def known(said: Iterable[Said], databases: Iterable[str], caches: Iterable[str],
     positions: dict[str, int] = {}
     epochs: dict[str, tuple[int, int]] = {}
     bypass: dict[str, float] = {}
-    databases, caches, until = frozenset(databases), frozenset(caches), 0.0
+    databases, caches, made = frozenset(databases), frozenset(caches), 0.0
     for each in said:
-        until = max(until, each.until)
+        made = max(made, each.made)
         raise_positions(positions, {name: each.positions[name] for name in databases & each.positions.keys()})
         for name in caches & each.epochs.keys():
             place = each.epochs[name]
@@ -86,4 +85,4 @@ def known(said: Iterable[Said], databases: Iterable[str], caches: Iterable[str],
         for name in caches & each.bypass.keys():
             if each.bypass[name] > now:
                 bypass[name] = max(each.bypass[name], bypass.get(name, 0.0))
-    return Said(positions, epochs, bypass, until)
+    return Said(positions, epochs, bypass, made)
