@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from contextlib import ExitStack, closing
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -31,7 +32,7 @@ class Demo:
     ) -> None:
         self._report = Report()
         self._public = stack.enter_context(closing(_public_socket(port)))
-        self._folder = stack.enter_context(TemporaryDirectory(prefix="ramkit-demo-"))
+        self._folder = Path(stack.enter_context(TemporaryDirectory(prefix="ramkit-demo-")))
         self._servers = start_servers(stack, redis, postgres)
 
     async def run(self, signals: Signals, *, once: bool) -> int:
@@ -51,7 +52,7 @@ class Demo:
             servers.redis,
             servers.prefix,
             secret=secrets.token_hex(32),
-            folder=self._folder,
+            folder=str(self._folder),
         )
         async with servers.cleaned(), world(servers.postgres) as (countries, cities):
             report.line(f"{countries} countries and {cities} cities are in Postgres.")
@@ -60,7 +61,7 @@ class Demo:
                 where = address(self._public)
                 report.line(f"Two workers serve http://{where} after {perf_counter() - begun:.1f} s.")
                 async with Client.opened(where, workers.addresses) as client:
-                    shown = await workers.watch(take(Tour(client, report, servers)))
+                    shown = await workers.watch(take(Tour(client, report, self._folder, servers)))
                 self._summary()
                 if not once:
                     report.line(f"\nServing http://{where} until Ctrl-C.")

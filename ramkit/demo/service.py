@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import (
@@ -29,6 +30,7 @@ from ramkit.db import ConsistencyMiddleware, Database
 from ramkit.demo.places import City, CityChange, Country, CountryPage, Places
 from ramkit.health import HealthMiddleware, check_loop, check_postgres, check_redis, check_replicas
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
+from ramkit.logs import AccessLogMiddleware
 from ramkit.metrics import MetricsMiddleware, MetricsObserver, metrics_app
 
 __all__ = ["RULES", "create_app", "create_service"]
@@ -74,9 +76,10 @@ def create_app(
     *,
     prefix: str,
     secret: bytes,
+    folder: Path,
     stopping: asyncio.Event | None = None,
 ) -> ASGIApp:
-    """The service behind its cache; ``prefix`` and ``secret`` are the same in all workers."""
+    """The service behind its cache, the same in all workers. ``folder``: for the access log."""
     observer = MetricsObserver()
     db = Database(
         dsn,
@@ -98,6 +101,8 @@ def create_app(
         ConsistencyMiddleware, db=db, cache=cache, secret=secret, lifetime=_LIFETIME, carrier="header"
     )
     service.add_middleware(MetricsMiddleware)
+    log = (folder / "access.log").as_uri()
+    service.add_middleware(AccessLogMiddleware, sink=log, observers=[observer])
     # Without Redis or replicas it goes on, and says so.
     checks = [check_postgres(db), check_loop(), check_redis(store.redis, critical=False)]
     if replicas:

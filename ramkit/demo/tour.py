@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ramkit.demo.client import Client, Reply
@@ -25,10 +26,11 @@ _ROUNDS, _CROWD = 25, 100
 
 @dataclass(frozen=True, slots=True)
 class Tour:
-    """What the steps work with. ``servers``: those that may be stopped."""
+    """What the steps work with. ``folder``: where the workers log; ``servers``: those that may be stopped."""
 
     client: Client
     report: Report
+    folder: Path
     servers: Servers | None = None
 
     async def get(self, path: str, *, worker: int | None = None, **headers: str) -> Reply:
@@ -48,8 +50,9 @@ async def take(tour: Tour) -> bool:
     """Go through all steps; whether each showed what it should."""
     for step in (_first_read, _other_worker, _validation, _write, _rounds, _crowd, _private, _stream):
         await _attempt(tour, step)
-    watching = Watching(tour.client, tour.report)
+    watching = Watching(tour.client, tour.report, tour.folder)
     await _attempt(tour, lambda _: watching.metrics())
+    await _attempt(tour, lambda _: watching.log())
     await _attempt(tour, lambda _: watching.health())
     servers = tour.servers
     if servers is None or servers.primary is None:

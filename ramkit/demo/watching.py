@@ -1,10 +1,13 @@
 """Steps of the tour: what operators see of the workers, and a worker that leaves."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -23,16 +26,30 @@ _SHOWN = (
     ("db_pool_wait_seconds_count", ""),
 )
 _REQUESTS = 20
+_TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # of the W3C's own example
+#: What is shown of a line.
+_FIELDS = (
+    "time",
+    "request_id",
+    "method",
+    "path",
+    "query",
+    "route",
+    "status",
+    "cache",
+    "duration_ms",
+    "waits_ms",
+)
 #: Clients that go on asking, the seconds between two looks at ``/readyz``, and within which a worker has to
 #: be replaced.
 _READERS, _LOOK, _WITHIN = 4, 0.05, 15.0
 
 
 class Watching:
-    """Metrics, readiness, draining."""
+    """Metrics, the log, readiness, draining. ``folder``: where the workers log."""
 
-    def __init__(self, client: Client, report: Report) -> None:
-        self._client, self._report = client, report
+    def __init__(self, client: Client, report: Report, folder: Path) -> None:
+        self._client, self._report, self._log = client, report, folder / "access.log"
 
     async def metrics(self) -> None:
         """Both workers count, and either of them tells what both have counted."""
@@ -52,6 +69,30 @@ class Watching:
             line = next((line for line in text.splitlines() if line.startswith(name) and label in line), "")
             self._report.check(name, holds=bool(line))
             self._report.note(line)
+
+    async def log(self) -> None:
+        """A line for each request, found by its id; what is secret in it is not there."""
+        self._report.step(
+            "The log",
+            "One line of JSON a request, written off its path. X-Request-ID says which one it is; a caller's "
+            "trace goes on in it, and a token in the query does not stand there.",
+        )
+        reply = await self._client.get(f"{_ASKED}?token=hunter2", headers={"traceparent": _TRACEPARENT})
+        self._report.reply(reply)
+        line = await self._line(reply.headers["x-request-id"])
+        self._report.note(json.dumps({name: line[name] for name in _FIELDS if name in line}))
+        self._report.expect("trace_id", _TRACEPARENT.split("-")[1], line["trace_id"])
+        self._report.expect("query", "token=[redacted]", line["query"])
+
+    async def _line(self, request_id: str) -> dict[str, Any]:
+        """That of the request, once it is written."""
+        async with asyncio.timeout(_WITHIN):
+            while True:
+                text = await asyncio.to_thread(self._log.read_text)
+                for line in reversed(text.splitlines()):
+                    if request_id in line:
+                        return dict(json.loads(line))
+                await asyncio.sleep(_LOOK)
 
     async def health(self) -> None:
         """A worker is told to end; a balancer that follows ``/readyz`` has sent it nothing more by then."""

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -28,7 +29,7 @@ _GRACE = 3
 class WorkerConfig:
     """What all workers share, and the ``sockets`` (file descriptors) that this one listens on.
 
-    ``folder``: for what they count.
+    ``folder``: for what they count, and for the log.
     """
 
     dsn: str
@@ -78,6 +79,7 @@ async def _serve(config: WorkerConfig) -> None:
         config.redis,
         prefix=config.prefix,
         secret=bytes.fromhex(config.secret),
+        folder=Path(config.folder),
         stopping=stopping,
     )
     settings = uvicorn.Config(

@@ -94,7 +94,12 @@ async def test_once_shows_everything_and_ends_with_0(tmp_path: Path) -> None:
         "25 writes, each read at once in both workers",
         "100 clients ask for what nobody has",
         "What is one user's own",
-        "Server-sent events",
+        "Server-sent events, and a WebSocket",
+        "Metrics",
+        "The log",
+        "A worker leaves, while requests go on",
+        "The replicas are paused, and somebody writes",
+        "The primary is killed, and a replica promoted, while requests go on",
         "Valkey hangs while requests go on",
         "Valkey is stopped and started while requests go on",
     ):

@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -55,7 +56,9 @@ async def served(apps: Sequence[ASGIApp]) -> AsyncIterator[list[str]]:
     sockets = [listen(loopback(), 0) for _ in apps]
     addresses = [address(each) for each in sockets]
     for app, own in zip(apps, sockets, strict=True):
-        config = uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         servers.append(server)
         # Without serve(), which takes over the signals of the test run.
@@ -69,7 +72,9 @@ async def served(apps: Sequence[ASGIApp]) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("wrong", [None, Liar, Broken])
-async def test_a_wrong_service_fails_the_tour(wrong: type[Liar | Broken] | None, postgres_dsn: str) -> None:
+async def test_a_wrong_service_fails_the_tour(
+    wrong: type[Liar | Broken] | None, postgres_dsn: str, tmp_path: Path
+) -> None:
     out = io.StringIO()
     report = Report(out)
     stopping = asyncio.Event()
@@ -83,7 +88,7 @@ async def test_a_wrong_service_fails_the_tour(wrong: type[Liar | Broken] | None,
             apps.append(wrong(service) if wrong is not None else service)
         addresses = await stack.enter_async_context(served(apps))
         client = await stack.enter_async_context(Client.opened(addresses[0], addresses))
-        shown = await take(Tour(client, report))
+        shown = await take(Tour(client, report, tmp_path))
         stopping.set()
     assert not shown
     failed = "\n".join(report.failures)
