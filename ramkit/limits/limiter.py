@@ -65,7 +65,10 @@ class Limiter:
         self._processes = processes
 
     async def start(self) -> None:
-        """The store opens with its first use."""
+        """Refuse a store that may forget limits; it opens with its first use."""
+        start = getattr(self.store, "start", None)
+        if start is not None:
+            await start()
 
     async def aclose(self) -> None:
         """Close the store if it was made here."""

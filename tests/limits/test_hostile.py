@@ -3,13 +3,14 @@
 import asyncio
 import enum
 
+import http_sf
 import pytest
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.limits import ConcurrencyLimitMiddleware, Limiter, MemoryStore, Policy, RateLimitMiddleware
 from ramkit.limits.core import Charge
 from ramkit.testing.clock import ManualClock
-from tests.limits.asking import Hello, Socket, scope_of, status_of
+from tests.limits.asking import Hello, Socket, ask, scope_of, status_of
 
 DIGITS = "9" * 5000
 
@@ -213,3 +214,23 @@ async def test_whoever_leaves_a_long_queue_takes_one_step():
         loop.create_future = made
     assert app.waiting == 0
     assert compared < 10_000
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("-._a", "1000000/s", burst=315_360_000_000_000),
+        Policy("1", "1/3650d"),
+        Policy("x" * 64, "3/s", cost=4),
+        Policy("free", "1/s", cost=0),
+    ],
+    ids=range(4),
+)
+async def test_whatever_the_policy_the_fields_are_structured(policy):
+    app = RateLimitMiddleware(Hello(), policies=[policy, Policy("other", "2/s")])
+    for _ in range(3):
+        answer = await ask(app, "/")
+        for name in ("ratelimit-policy", "ratelimit"):
+            items = http_sf.parse(answer[name].encode(), tltype="list")
+            assert [item[0] for item in items] == [policy.name, "other"]
+            assert all(type(number) is int for _, parameters in items for number in parameters.values())
