@@ -2,11 +2,11 @@
 
 import heapq
 from collections.abc import Sequence
+from typing import cast
 
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.limits.core import Charge, admits, backlog_of
-from ramkit.limits.policy import whole
 
 __all__ = ["MemoryStore"]
 
@@ -24,7 +24,7 @@ class MemoryStore:
     """
 
     def __init__(self, max_entries: int = 65_536, *, clock: Clock | None = None) -> None:
-        if not whole(max_entries) or max_entries < 1:
+        if not isinstance(cast(object, max_entries), int) or max_entries < 1:
             raise ConfigurationError("max_entries", f"{max_entries!r} is no whole number of at least 1")
         self.max_entries = max_entries
         self._monotonic = (clock if clock is not None else SystemClock()).monotonic
