@@ -1,7 +1,8 @@
 """Bounded requests in flight."""
 
 import asyncio
-from collections import deque
+import math
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -10,7 +11,7 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.observers import Observer, notify, observers_of
 from ramkit.kernel.replies import problem
 from ramkit.limits.events import ConcurrencyLimit
-from ramkit.limits.policy import Exempt, exemption
+from ramkit.limits.policy import Exempt, exemption, whole
 
 __all__ = ["ConcurrencyLimitMiddleware"]
 
@@ -42,21 +43,19 @@ class ConcurrencyLimitMiddleware:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
-        if limit < 1:
-            raise ConfigurationError("limit", f"{limit!r} must be positive")
-        if queue < 0:
-            raise ConfigurationError("queue", f"{queue!r} is negative")
-        if not timeout > 0:
+        for name, value, least in (("limit", limit, 1), ("queue", queue, 0), ("retry_after", retry_after, 0)):
+            if not whole(value) or value < least:
+                raise ConfigurationError(name, f"{value!r} is no whole number of at least {least}")
+        if not 0 < timeout < math.inf:
             raise ConfigurationError("timeout", f"seconds, more than 0, not {timeout!r}")
-        if retry_after < 0:
-            raise ConfigurationError("retry_after", f"{retry_after!r} is negative")
         self.app = app
         self._free, self._queue, self._timeout = limit, queue, timeout
         self._types = ("http", "websocket") if websockets else ("http",)
         self._is_exempt = exemption(exempt)
         self._monotonic = (clock if clock is not None else SystemClock()).monotonic
         self._observers = observers_of(observers)
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        #: the longest wait first; whoever leaves, from wherever, takes one step
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._refusal = problem(
             503,
             detail="The server has as much to do as it can; try again later.",
@@ -102,7 +101,7 @@ class ConcurrencyLimitMiddleware:
     async def _turn(self, client: "_Client") -> str:
         """Wait for a place; when this returns ``admitted`` it is the caller's, to be given back."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         left = client.watch()
         try:
             await asyncio.wait((turn, left), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -122,12 +121,12 @@ class ConcurrencyLimitMiddleware:
         if turn.done():
             self._release()
         else:
-            self._waiting.remove(turn)
+            del self._waiting[turn]
 
     def _release(self) -> None:
         """Hand the place to who waits longest, if anybody does."""
         if self._waiting:
-            self._waiting.popleft().set_result(None)
+            self._waiting.popitem(last=False)[0].set_result(None)
         else:
             self._free += 1
 

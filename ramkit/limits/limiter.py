@@ -11,7 +11,7 @@ from ramkit.limits.core import Charge, Decision, admits, decided
 from ramkit.limits.errors import LimitUnavailable
 from ramkit.limits.events import RateLimitDecision
 from ramkit.limits.keys import store_key
-from ramkit.limits.policy import Policy
+from ramkit.limits.policy import Policy, whole
 from ramkit.limits.port import LimitStore
 
 __all__ = ["Asked", "Limiter", "passes"]
@@ -45,8 +45,8 @@ class Limiter:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
-        if processes < 1:
-            raise ConfigurationError("processes", f"{processes!r} must be positive")
+        if not whole(processes) or processes < 1:
+            raise ConfigurationError("processes", f"{processes!r} is no whole number of at least 1")
         self.policies: dict[str, Policy] = {}
         for policy in policies:
             if not isinstance(cast(object, policy), Policy):
@@ -65,7 +65,10 @@ class Limiter:
         self._processes = processes
 
     async def start(self) -> None:
-        """The store opens with its first use."""
+        """Refuse a store that may forget limits; it opens with its first use."""
+        start = getattr(self.store, "start", None)
+        if start is not None:
+            await start()
 
     async def aclose(self) -> None:
         """Close the store if it was made here."""
@@ -104,7 +107,7 @@ class Limiter:
     async def _decide(self, group: Sequence[Asked]) -> Sequence[Decision]:
         if len(group) == 1:  # as below, without the lists
             policy, key, cost = group[0]
-            charge = Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
+            charge = _charge(policy, key, cost)
             try:
                 backlog = (await self.store.take((charge,)))[0]
             except Unavailable:
@@ -112,10 +115,7 @@ class Limiter:
             return (
                 decided(policy, charge, backlog, policy.interval, "store", charged=admits(backlog, charge)),
             )
-        charges = [
-            Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
-            for policy, key, cost in group
-        ]
+        charges = [_charge(*each) for each in group]
         try:
             backlogs = await self.store.take(charges)
         except Unavailable:
@@ -160,13 +160,21 @@ def _grouped(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
     return [*([binding] if binding else []), *([each] for each in dry)]
 
 
+def _charge(policy: Policy, key: str | bytes | None, cost: int) -> Charge:
+    """What costs more than the quota is refused, whatever it costs: no store has to know larger numbers."""
+    if cost > policy.quota:
+        cost = policy.quota + 1
+    return Charge(store_key(policy.name, key), cost * policy.interval, policy.limit)
+
+
 def _share(asked: Asked, processes: int) -> Charge:
     """The rate is divided by the processes. The quota is, too, but not below what this request costs."""
     policy, key, cost = asked
-    increment, limit = cost * policy.interval * processes, policy.limit
+    name, increment, limit = _charge(policy, key, cost)
+    increment *= processes
     if cost <= policy.quota:
         limit = max(limit, increment)
-    return Charge(store_key(policy.name, key), increment, limit)
+    return Charge(name, increment, limit)
 
 
 def _decisions(

@@ -1,6 +1,7 @@
 """Rate limits for HTTP and WebSockets."""
 
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
@@ -102,7 +103,7 @@ async def _ask(policies: Iterable[Policy], scope: Scope) -> list[Asked]:
         if type(key) is not str:
             key = await _key(policy, key)
         cost: Any = policy.cost
-        if type(cost) is not int:
+        if callable(cost):
             cost = await _cost(policy, cost(scope))
         asked.append(Asked(policy, key, cost))
     return asked
@@ -144,23 +145,30 @@ def _telling(send: Send, headers: RawHeaders) -> Send:
 class _Counted:
     """A WebSocket whose messages are counted."""
 
-    __slots__ = ("_asked", "_closed", "_exceeded", "_limiter", "_receive", "_send")
+    __slots__ = ("_asked", "_closed", "_exceeded", "_limiter", "_message", "_receive", "_send")
 
     def __init__(self, limiter: Limiter, asked: Sequence[Asked], receive: Receive, send: Send) -> None:
         self._limiter, self._asked = limiter, asked
         self._receive, self._send = receive, send
         self._closed = self._exceeded = False
+        #: came, and is not decided yet: who stops waiting for it, and asks again, must not have lost it
+        self._message: Message | None = None
 
     async def receive(self) -> Message:
         if self._exceeded:
             return dict(_EXCEEDED)
-        message = await self._receive()
-        if message["type"] != "websocket.receive" or passes(await self._limiter.decide(self._asked)):
+        message = self._message = self._message or await self._receive()
+        admitted = message["type"] != "websocket.receive" or passes(await self._limiter.decide(self._asked))
+        self._message = None
+        if admitted:
             return message
         self._exceeded = True
         if not self._closed:
             self._closed = True
-            await self._send({"type": "websocket.close", "code": _VIOLATION, "reason": "rate limit exceeded"})
+            with suppress(OSError):  # the client has left
+                await self._send(
+                    {"type": "websocket.close", "code": _VIOLATION, "reason": "rate limit exceeded"}
+                )
         return dict(_EXCEEDED)
 
     async def send(self, message: Message) -> None:

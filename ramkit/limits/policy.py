@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, cast
 from ramkit.kernel.asgi import Scope
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["Cost", "Exempt", "Key", "Policy", "exemption"]
+__all__ = ["Cost", "Exempt", "Key", "Policy", "exemption", "whole"]
 
 #: Whose limit it is, by the request; None is one limit for all of whom nothing is known.
 Key: TypeAlias = Callable[[Scope], str | bytes | Awaitable[str | bytes | None] | None]
@@ -24,12 +24,14 @@ _UNITS = {
     **dict.fromkeys(("h", "hour", "hours"), 3600 * _SECOND),
     **dict.fromkeys(("d", "day", "days"), 86400 * _SECOND),
 }
-_RATE = re.compile(r"(?:more than +)?(\d+) *(?:/|per\b|in\b) *(\d*) *([a-z]+)", re.ASCII)
-_NGINX = re.compile(r"rate=(\d+)r/([sm])(?: +burst=(\d+))?( +nodelay)?", re.ASCII)
+_RATE = re.compile(r"(?:more than +)?(\d{1,18}) *(?:/|per\b|in\b) *(\d{0,18}) *([a-z]+)", re.ASCII)
+_NGINX = re.compile(r"rate=(\d{1,18})r/([sm])(?: +burst=(\d{1,18}))?( +nodelay)?", re.ASCII)
 #: an sf-string (RFC 9651 §3.3.3) that needs no escapes, and a part of a key that needs none either
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: µs: what a bucket may take to fill, ten years. Any later time is then an exact number in Lua.
 _LONGEST = 315_360_000 * _SECOND
+#: what servers behind may take away (RFC 3986 §5.2.4), also with parameters or backslashes
+_DOTS = re.compile(r"[/\\]\.{1,2}(?:[/\\;]|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,13 @@ class Policy:
             )
         count, period = _rate(self.rate)
         quota = count if self.burst is None else self.burst
-        if not _whole(quota) or quota < 1:
-            raise ConfigurationError("burst", f"{quota!r} is no number of at least 1")
+        if not whole(quota) or quota < 1:
+            raise ConfigurationError("burst", "is no whole number of at least 1")
         interval = -(-period // count)
-        if quota * interval > _LONGEST:
-            raise ConfigurationError("burst", f"{quota} at {self.rate} takes more than ten years to earn")
-        if not callable(self.cost) and (not _whole(self.cost) or self.cost < 0):
-            raise ConfigurationError(
-                "cost", f"{self.cost!r} is neither a function nor a number of at least 0"
-            )
+        if quota > _LONGEST // interval:
+            raise ConfigurationError("burst", f"so many at {self.rate} take more than ten years to earn")
+        if not callable(self.cost) and (not whole(self.cost) or self.cost < 0):
+            raise ConfigurationError("cost", "is neither a function nor a whole number of at least 0")
         if self.key is not None and not callable(cast(object, self.key)):
             raise ConfigurationError("key", f"{self.key!r} is no function of the scope")
         for name, choices in (("on", ("request", "message")), ("on_failure", ("local", "open", "closed"))):
@@ -121,8 +121,16 @@ def exemption(exempt: Exempt) -> Callable[[Scope], bool] | None:
             raise ConfigurationError("exempt", f"{path!r} must be a string that begins with '/' or '*'")
     if not paths:
         return None
-    pattern = re.compile("|".join(".*".join(map(re.escape, path.split("*"))) for path in paths), re.DOTALL)
-    return lambda scope: pattern.fullmatch(scope["path"]) is not None
+    pattern = re.compile("|".join(map(_pattern, paths)), re.DOTALL)
+    return lambda scope: pattern.fullmatch(scope["path"]) is not None and _DOTS.search(scope["path"]) is None
+
+
+def _pattern(path: str) -> str:
+    """What stands between two stars is looked for once, from the left: a client's path costs linear time."""
+    first, *rest = map(re.escape, path.split("*"))
+    if not rest:
+        return first
+    return first + "".join(f"(?>.*?{part})" for part in rest[:-1]) + ".*" + rest[-1]
 
 
 def _rate(rate: object) -> tuple[int, int]:
@@ -136,5 +144,5 @@ def _rate(rate: object) -> tuple[int, int]:
     return count, period
 
 
-def _whole(number: object) -> bool:
+def whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)

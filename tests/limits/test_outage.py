@@ -125,3 +125,25 @@ async def test_a_redis_that_is_full_counts_as_away(redis_url, redis_server):
         assert [await status_of(app) for _ in range(2)] == [200, 429]
     finally:
         await store.aclose()
+
+
+async def test_a_redis_that_comes_and_goes_admits_its_quota_and_the_local_one(redis_url, redis_server, clock):
+    """Whatever the number of outages, and whatever was under way when one began."""
+    redis = Redis(redis_url, clock=clock)
+    app = RateLimitMiddleware(
+        Hello(), store=RedisStore(redis), policies=[Policy("p", "40/d")], clock=clock, processes=2
+    )
+    seen = []
+    try:
+        for _ in range(3):
+            seen += await asyncio.gather(*(status_of(app) for _ in range(15)))
+            redis_server.pause()
+            seen += await asyncio.gather(*(status_of(app) for _ in range(15)))
+            redis_server.resume()
+            clock.advance(1.1)
+    finally:
+        redis_server.resume()
+        await redis.aclose()
+    assert set(seen) == {200, 429}
+    # what was sent before the pause counts in Redis, too: there may be less of it left, never more
+    assert 20 <= seen.count(200) <= 40 + 20

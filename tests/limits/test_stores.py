@@ -6,7 +6,7 @@ import random
 import pytest
 
 from ramkit.kernel.errors import ConfigurationError, Unavailable
-from ramkit.limits import MemoryStore, RedisStore
+from ramkit.limits import Limiter, MemoryStore, RedisStore
 from ramkit.limits.core import Charge
 from ramkit.redis import Redis
 from ramkit.testing.clock import ManualClock
@@ -163,6 +163,27 @@ async def test_something_else_under_the_key_is_replaced(redis_url, redis_server)
         assert [await units(store, charge("a")) for _ in range(2)] == [[0], [1]]
     finally:
         await store.aclose()
+
+
+async def test_a_redis_that_evicts_is_refused_at_the_start(redis_url, redis_server):
+    redis_server.execute("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
+    for store in (redis_url, RedisStore(redis_url, deadline=10)):
+        limiter = Limiter(store)
+        try:
+            with pytest.raises(ConfigurationError, match="evicts .volatile-ttl.*eviction_may_forget_limits"):
+                await limiter.start()
+        finally:
+            await limiter.store.aclose()
+    willing = Limiter(RedisStore(redis_url, deadline=10, eviction_may_forget_limits=True))
+    await willing.start()
+
+
+async def test_a_redis_that_is_away_at_the_start_is_not_waited_for():
+    limiter = Limiter("redis://127.0.0.1:1/0")
+    try:
+        await limiter.start()
+    finally:
+        await limiter.aclose()
 
 
 async def test_a_redis_of_the_user_stays_open(redis_url):

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from ramkit.kernel.clock import Clock
+from ramkit.kernel.errors import Unavailable
 from ramkit.kernel.observers import Observer
 from ramkit.limits.core import Charge, admits
-from ramkit.redis import Redis, Script
+from ramkit.redis import Redis, Script, refuse_eviction
 
 __all__ = ["RedisStore"]
 
@@ -23,7 +25,9 @@ class RedisStore:
 
     ``server``: a URL, a ``redis.asyncio`` client or cluster client (yours: it stays open), or a
     ``ramkit.redis.Redis`` that others use, too (then ``deadline``, ``clock`` and ``observers`` are its own).
-    ``prefix`` begins all keys. ``deadline``: seconds that a Redis that hangs costs, once a cool-down.
+    ``prefix`` begins all keys. ``deadline``: seconds that a Redis that hangs costs, once a cool-down. A
+    Redis that evicts keys gives whoever floods it their quota back, so ``start``, which an app's lifespan
+    calls, refuses it with a ``ConfigurationError``, unless ``eviction_may_forget_limits``.
 
     On a cluster the keys of one group may live on different nodes. Those of one hash tag are decided
     together; if some refuse, what others were charged is given back before ``take`` returns. Until then
@@ -36,6 +40,7 @@ class RedisStore:
         *,
         prefix: str = "rk:",
         deadline: float = 0.1,
+        eviction_may_forget_limits: bool = False,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -45,6 +50,15 @@ class RedisStore:
             Redis(server, deadline=deadline, observers=observers, **timing) if self._own else server
         )
         self._prefix = prefix.encode()
+        self._checked = eviction_may_forget_limits
+
+    async def start(self) -> None:
+        """Refuse a Redis that may forget limits; one that does not answer is not waited for."""
+        if not self._checked:
+            with suppress(Unavailable):
+                unless = "eviction_may_forget_limits"
+                await refuse_eviction(self.redis, "limits", argument="store", unless=unless)
+                self._checked = True
 
     def take(self, charges: Sequence[Charge]) -> Awaitable[Sequence[int]]:
         if self.redis.clustered and len(charges) > 1:
