@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
 from ramkit import __version__
@@ -10,6 +11,14 @@ from ramkit.kernel.asgi import ASGIApp
 from ramkit.kernel.errors import ConfigurationError
 
 __all__ = ["main"]
+
+#: The rooms that tell something, and where it is described.
+_EVENTS = {
+    room.rpartition(".")[2]: f"ramkit.{room}.events"
+    for room in (
+        "auth.jwt", "auth.sessions", "cache", "db", "gateway", "health", "limits", "logs", "redis",
+    )
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,29 +39,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = "what Prometheus and Grafana want of the metrics: their table, rules, a dashboard"
     metrics = commands.add_parser("metrics", help=shown, description=f"Print {shown}.")
     metrics.add_argument("what", choices=["table", "dashboard", "rules"])
+    used = f"those that are used (default: all), of {', '.join(_EVENTS)}"
+    metrics.add_argument("rooms", nargs="*", metavar="room", help=used, type=_room)
     options = parser.parse_args(argv)
     if options.command == "metrics":
-        print(_described(options.what), end="")
+        print(_described(options.what, options.rooms), end="")
         return 0
     return gateway.run(options, _cached) if options.command == "gateway" else demo.run(options)
 
 
-def _described(what: str) -> str:
-    """Of the events of all rooms, which do not know each other."""
-    from ramkit.auth.jwt import events as jwt
-    from ramkit.auth.sessions import events as sessions
-    from ramkit.cache import events as cache
-    from ramkit.db import events as db
-    from ramkit.gateway import events as gateway
-    from ramkit.health import events as health
-    from ramkit.limits import events as limits
-    from ramkit.logs import events as logs
+def _room(name: str) -> str:
+    if name not in _EVENTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_EVENTS)}")
+    return name
+
+
+def _described(what: str, rooms: Sequence[str]) -> str:
+    """Of the events of these rooms, which do not know each other; of all by default."""
     from ramkit.metrics.catalogue import catalogue, table
     from ramkit.metrics.dashboard import dashboard
     from ramkit.metrics.rules import rules
-    from ramkit.redis import events as redis
 
-    modules: list[Any] = [jwt, sessions, cache, db, gateway, health, limits, logs, redis]
+    modules = [import_module(_EVENTS[room]) for room in rooms or _EVENTS]
     events = [getattr(module, name) for module in modules for name in module.__all__]
     return {"table": table, "dashboard": dashboard, "rules": rules}[what](catalogue(events))
 

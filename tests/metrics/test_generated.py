@@ -33,6 +33,16 @@ def test_files_are_current(what: str, file: str, capsys: pytest.CaptureFixture[s
     assert printed(what, capsys) == (DOCS / file).read_text(), f"ramkit metrics {what} > docs/{file}"
 
 
+def test_what_is_of_the_rooms_that_are_used(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["metrics", "table", "cache", "redis"])
+    table = capsys.readouterr().out
+    assert "`cache_lookups_total`" in table
+    assert "`redis_batch_size`" in table
+    assert "`db_" not in table
+    with pytest.raises(SystemExit, match="2"):
+        main(["metrics", "table", "router"])
+
+
 def test_table_is_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed("table", capsys) in (DOCS / "metrics.md").read_text()
 
