@@ -38,8 +38,7 @@ NAMES = {
     "hasql": "hasql, `acquire_replica()`, two servers",
     "read": "**ramkit**, `db.read()`, one replica",
     "fetchrow": "**ramkit**, `db.fetchrow()`, one replica",
-    "two replicas": "**ramkit**, `db.fetchrow()`, two replicas, as many connections in all",
-    "two of each": "**ramkit**, `db.fetchrow()`, two replicas, as many connections to each",
+    "two replicas": "**ramkit**, `db.fetchrow()`, two replicas",
     "no floor": "**ramkit**, `db.fetchrow()` in a request",
     "floor": "**ramkit**, `db.fetchrow()` in a request with a floor that is passed",
 }
@@ -86,11 +85,8 @@ async def peers(stack: AsyncExitStack, primary: str, replicas: list[str]) -> dic
 
 
 async def ours(stack: AsyncExitStack, primary: str, replicas: list[str]) -> dict[str, Ask]:
-    db, more = Database(primary, replicas[:1], **SIZES), Database(primary, replicas, **SIZES)
-    # Twice the connections are twice the processes at work on the cores of this one machine: what a replica
-    # more costs by itself is seen with as many as before.
-    two = Database(primary, replicas, min_size=2, max_size=SIZES["max_size"] // 2)
-    for each, number in ((db, 1), (two, 2), (more, 2)):
+    db, two = Database(primary, replicas[:1], **SIZES), Database(primary, replicas, **SIZES)
+    for each, number in ((db, 1), (two, 2)):
         stack.push_async_callback(each.aclose)
         await each.start()
         asked = range(20 * number)
@@ -115,7 +111,6 @@ async def ours(stack: AsyncExitStack, primary: str, replicas: list[str]) -> dict
         "read": read,
         "fetchrow": lambda number: db.fetchrow(QUERY, number),
         "two replicas": lambda number: two.fetchrow(QUERY, number),
-        "two of each": lambda number: more.fetchrow(QUERY, number),
         "no floor": in_request(free),
         "floor": in_request(floored),
     }
