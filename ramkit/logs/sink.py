@@ -165,10 +165,12 @@ class Sink:
     # -- the thread --------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name=f"ramkit.logs {self.name}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"ramkit.logs {self.name}", daemon=True)
+        if self._thread is not None:  # a signal's handler put a line meanwhile
+            return
+        self._ending, self._thread = False, thread
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:  # the interpreter is shutting down, or there are too many
             self._thread = None
         else:
@@ -181,7 +183,7 @@ class Sink:
                     self._pause(_GATHER)
                 else:
                     with self._lock:
-                        self._ending = not self._lines
+                        self._ending = self._ending or not self._lines
                 continue
             size = sum(map(len, lines))
             failed = self._write(lines)

@@ -216,6 +216,24 @@ def test_a_signal_in_the_middle_of_a_line_may_log():
     assert len(kept.lines) == puts + done
 
 
+def test_a_signal_while_the_thread_is_made_makes_no_second_one(monkeypatch):
+    kept, made = Kept(), []
+    sink = Sink(kept)
+
+    class Thread(threading.Thread):
+        def __init__(self, **options):
+            super().__init__(**options)
+            made.append(self)
+            if len(made) == 1:
+                sink.put(b"signal\n")
+
+    monkeypatch.setattr("ramkit.logs.sink.threading.Thread", Thread)
+    sink.put(b"x\n")
+    flushed(sink)
+    assert sorted(kept.lines) == [b"signal\n", b"x\n"]
+    assert [thread.ident is None for thread in made] == [True, False]
+
+
 def test_an_outlet_that_fails_is_tried_again(caplog):
     kept, seen = Kept(), []
     sink = Sink(kept, observers=[seen.append])
