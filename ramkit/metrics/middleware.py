@@ -25,6 +25,7 @@ _CLIENT_LEFT = 499
 _PLAIN = (list, tuple)
 _CONTENT_TYPE = b"content-type"
 _NAME = len(_CONTENT_TYPE)
+_STREAM = b"text/event-stream"
 
 
 class MetricsMiddleware:
@@ -99,7 +100,7 @@ class MetricsMiddleware:
                 self._opens["http"](-1)
                 self._count(scope, root, exchange, took)
             except Exception:
-                self._complain("requests cannot be counted")
+                self._complain()
 
     def _begin(self) -> None:
         """A process that got the number of a dead one finds its gauges."""
@@ -108,7 +109,7 @@ class MetricsMiddleware:
                 self._http.set(0)
                 self._websocket.set(0)
             except Exception:
-                self._complain("requests cannot be counted")
+                self._complain()
 
     def _opened(self, kind: str) -> bool:
         """False where that cannot be counted, as files of its own are refused to a process; the rest is not
@@ -116,11 +117,11 @@ class MetricsMiddleware:
         try:
             self._opens[kind](1)
         except Exception:
-            self._complain("requests cannot be counted")
+            self._complain()
             return False
         return True
 
-    def _complain(self, what: str) -> None:
+    def _complain(self, what: str = "requests cannot be counted") -> None:
         """Once: what fails for one request mostly does for the next."""
         if what not in self._said:
             self._said.add(what)
@@ -191,7 +192,7 @@ class MetricsMiddleware:
                 outcome = "accepted" if accepted else "refused"
                 self._socket(self._template(scope, root), outcome).observe(took)
             except Exception:
-                self._complain("requests cannot be counted")
+                self._complain()
 
     def _socket(self, route: str, outcome: str) -> Any:
         known = self._sockets.get((route, outcome))
@@ -295,5 +296,5 @@ def _streams(headers: Any) -> bool | None:
             return None
         name, value = pair
         if len(name) == _NAME and (name == _CONTENT_TYPE or bytes(name).lower() == _CONTENT_TYPE):
-            return bytes(value).startswith(b"text/event-stream")
+            return bytes(value[: len(_STREAM)]).lower() == _STREAM
     return False

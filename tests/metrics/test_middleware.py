@@ -102,11 +102,12 @@ def _into(messages):
     return send
 
 
-async def test_event_streams_are_apart():
+@pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b"Text/Event-Stream"])
+async def test_event_streams_are_apart(kind):
     registry, clock = CollectorRegistry(), ManualClock()
     stream = answering(
         b"data: x\n\n",
-        headers=[(b"Content-Type", b"text/event-stream; charset=utf-8")],
+        headers=[(b"Content-Type", kind)],
         clock=clock,
         takes=100,
     )
