@@ -25,7 +25,8 @@ class Draining:
     """Whether this process is on its way out. A ``Resource`` of the kernel: it starts with lifespan.
 
     It stands before the server's handler of SIGTERM, if there is one: calls it ``seconds`` after the first
-    signal, at each further one at once. 0 leaves SIGTERM alone.
+    signal, at each further one at once. 0 leaves SIGTERM alone. Of several in one process all begin with the
+    first signal, and the server hears of it when the last is done.
     """
 
     def __init__(self, seconds: float, file: Path | None, observers: tuple[Observer, ...]) -> None:
@@ -35,27 +36,45 @@ class Draining:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._server: Callable[[int, FrameType | None], Any] | None = None
+        #: a handler that came after us and stayed: it may go on calling us
+        self._later: Any = None
 
     @property
     def active(self) -> bool:
-        return self.began or (self._file is not None and self._file.exists())
+        if self.began or self._file is None:
+            return self.began
+        try:
+            return self._file.exists()
+        except OSError:  # of a folder that may not be looked into
+            return False
 
     async def start(self) -> None:
-        if self._loop is not None or not self._seconds:
-            return
-        self.began = False
-        server = signal.getsignal(signal.SIGTERM)
+        loop = asyncio.get_running_loop()
         # No other thread is told of signals.
-        if callable(server) and threading.current_thread() is threading.main_thread():
-            self._server, self._loop = server, asyncio.get_running_loop()
+        if (
+            self._loop is loop
+            or not self._seconds
+            or threading.current_thread() is not threading.main_thread()
+        ):
+            return
+        found = signal.getsignal(signal.SIGTERM)
+        if self._server is None or found not in (self._handle, self._later):
+            if not callable(found):
+                return
+            self._server = found
             signal.signal(signal.SIGTERM, self._handle)
+        self.began, self._loop, self._later = False, loop, None
 
     async def aclose(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # One that came after us is left where it is, and may go on calling us.
-        if self._server is not None and signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, self._server)
+        if self._server is not None:
+            found = signal.getsignal(signal.SIGTERM)
+            if found == self._handle:
+                signal.signal(signal.SIGTERM, self._server)
+                self._server = None
+            else:  # left where it is
+                self._later = found
         self._loop = self._timer = None
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
@@ -68,12 +87,19 @@ class Draining:
     def _heard(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.began:
             self._end()
-            return
+        else:
+            self._timer = loop.call_later(self._begin(), self._end)
+
+    def _begin(self) -> float:
+        """Seconds until the server is to hear of it."""
         self.began = True
-        self._timer = loop.call_later(self._seconds, self._end)
         _log.warning("draining for %g s", self._seconds)
         if self._observers:
             notify(self._observers, HealthDraining(self._seconds))
+        behind = getattr(self._server, "__self__", None)
+        if isinstance(behind, Draining) and behind._loop is not None and not behind.began:
+            return max(self._seconds, behind._begin())
+        return self._seconds
 
     def _end(self) -> None:
         if self._timer is not None:

@@ -74,8 +74,12 @@ class Access:
     networks: tuple[_Network, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.token is not None and len(self.token) < _SHORTEST_TOKEN:
+        if self.token is None:
+            return
+        if len(self.token) < _SHORTEST_TOKEN:
             raise ConfigurationError("detail_token", f"is shorter than {_SHORTEST_TOKEN} characters")
+        if not self.token.isascii() or not self.token.isprintable() or " " in self.token:
+            raise ConfigurationError("detail_token", "has to be visible ASCII")
 
     @classmethod
     def of(cls, token: str | None, networks: Iterable[str]) -> "Access":

@@ -1,10 +1,12 @@
 """Runs checks: each at most once at a time, within its deadline, its result kept for a moment."""
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from inspect import isawaitable
 from typing import NamedTuple, cast
 
@@ -88,9 +90,12 @@ class Runner(LoopBound):
         return run
 
     async def _judge(self, check: Check) -> Outcome:
-        began = self._clock.monotonic()
-        outcome = self._outcome(await self._result(check), began)
-        del self._running[check]
+        began, running = self._clock.monotonic(), self._running
+        try:
+            result = await self._result(check)
+        finally:
+            del running[check]
+        outcome = self._outcome(result, began)
         before = self._known.get(check)
         self._known[check] = outcome
         if not outcome.ok and (before is None or before.ok):
@@ -120,14 +125,35 @@ class Runner(LoopBound):
 
 async def _ask(check: Check) -> _Result:
     try:
-        result = _in_thread(check.call) if check.thread else check.call()
+        result = await _in_thread(check.call) if check.thread else check.call()
         if isawaitable(result):
             result = await cast(Awaitable[object], result)
-    except Exception as error:
-        return _Result(ok=False, output=f"{type(error).__name__}: {error}")
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a check that calls sys.exit() would end the server
+        return _failure(error)
+    if isinstance(result, _Result):
+        return result
     if isinstance(result, Mapping):
-        return _Result(ok=True, details=dict(cast(Mapping[str, object], result)))
+        return _Result(ok=True, details=_plain(cast(Mapping[str, object], result)))
     return _Result(ok=False, output="brought False") if result is False else _Result(ok=True)
+
+
+def _failure(error: BaseException) -> _Result:
+    said = type(error).__name__
+    with suppress(Exception):  # of errors that cannot be written
+        said = f"{said}: {error}"
+    return _Result(ok=False, output=said)
+
+
+def _plain(details: Mapping[str, object]) -> Mapping[str, object]:
+    """What JSON can say of them: they are shown to people, and fail no probe."""
+    try:
+        text = json.dumps(dict(details), default=str, skipkeys=True)
+        plain: dict[str, object] = json.loads(text, parse_constant=str)
+    except Exception as error:
+        return {"output": _failure(error).output}
+    return plain
 
 
 def _in_thread(call: Callable[[], object]) -> "asyncio.Future[object]":
@@ -138,8 +164,8 @@ def _in_thread(call: Callable[[], object]) -> "asyncio.Future[object]":
     def run() -> None:
         try:
             told.set_result(call())
-        except Exception as error:
-            told.set_exception(error)
+        except BaseException as error:  # else nobody would ever hear of its end
+            told.set_result(_failure(error))  # as StopIteration, say, no future raises
 
     threading.Thread(target=run, name="ramkit-health", daemon=True).start()
     return asyncio.wrap_future(told)

@@ -27,8 +27,12 @@ def raw_headers(message: Message) -> RawHeaders:
 
 
 def file_bytes(message: Message) -> int:
-    """Of what the server reads itself (ASGI extensions Path Send and Zero Copy Send)."""
+    """Of what the server reads itself (ASGI extensions Path Send and Zero Copy Send); 0 where the file is
+    gone by now, as one that was made for the response may be."""
     if "path" in message:
-        return Path(message["path"]).stat().st_size
+        try:
+            return Path(message["path"]).stat().st_size
+        except OSError:
+            return 0
     count: int | None = message.get("count")
     return count or 0

@@ -58,13 +58,15 @@ def add_request_id(
     _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """A processor for structlog, as ``RequestIdFilter``; what is None is left out."""
-    event_dict.update((name, value) for name, value in current_ids().items() if value is not None)
+    for name, value in current_ids().items():
+        if value is not None:
+            event_dict.setdefault(name, value)
     return event_dict
 
 
 class JSONFormatter(logging.Formatter):
     """One line of JSON a record: time, level, logger, message, ids of the request, exception, and what was
-    given as ``extra``. ``dates``: as those of the access log."""
+    given as ``extra`` by other names. ``dates``: as those of the access log."""
 
     def __init__(self, *, dates: Dates = "rfc3339") -> None:
         super().__init__()
@@ -76,16 +78,23 @@ class JSONFormatter(logging.Formatter):
             "time": self._stamp(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _text(record.getMessage()),
             **{name: vars(record).get(name, value) for name, value in ids.items()},
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
+            said["exception"] = _text(self.formatException(record.exc_info))
         if record.stack_info:
-            said["stack"] = self.formatStack(record.stack_info)
-        said.update((name, _plain(value)) for name, value in vars(record).items() if name not in _KNOWN)
-        # in ASCII: no control character and no lone surrogate gets through
+            said["stack"] = _text(self.formatStack(record.stack_info))
+        for name, value in vars(record).items():
+            if name not in _KNOWN and name not in said:  # what came from outside changes no time or level
+                said[name] = _plain(value)
+        # in ASCII: no control character gets through
         return json.dumps({name: value for name, value in said.items() if value is not None})
+
+
+def _text(text: str) -> str:
+    """With escapes for lone surrogates: most readers of JSON refuse a line that has one."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:

@@ -207,7 +207,7 @@ class _Exchange:
             shown(scope["method"]) if "method" in scope else None,
             shown(self._path),
             log.redaction.query(query) if query else None,
-            (log.route and log.route(scope)) or template(scope, self._root),
+            template(scope, self._root) if log.route is None else self._route(log.route),
             self.status,
             self.received,
             0 if scope.get("method") == "HEAD" else self.sent,  # the server sends no body then
@@ -219,6 +219,14 @@ class _Exchange:
         if error is not None:
             line.error = type(error).__name__
         return line
+
+    def _route(self, route: Callable[[Scope], str | None]) -> str:
+        try:
+            said = route(self._scope)
+        except Exception:
+            _logger.exception("route= raised")
+            said = None
+        return shown(said) if type(said) is str else template(self._scope, self._root)
 
     def _add(self, line: Line) -> None:
         """What not each request has."""
@@ -250,7 +258,10 @@ class _Socket(_Exchange):
         if message["type"] == "websocket.receive":
             self.received += _size(message)
         elif message["type"] == "websocket.disconnect" and not self._complete:
-            self._closed(message.get("code", 1005))
+            if self.status:
+                self._closed(message.get("code", 1005))
+            else:  # it did not wait for the handshake
+                self._left = True
         return message
 
     async def send(self, message: Message) -> None:
@@ -276,6 +287,8 @@ class _Socket(_Exchange):
             self._complete = not message.get("more_body", False)
 
     def _closed(self, code: int) -> None:
+        if self._left:
+            return
         if not self.status:  # ASGI: closing instead of accepting is a 403
             self.status = 403
         else:

@@ -30,6 +30,8 @@ _log = logging.getLogger("ramkit")
 _GATHER = 0.02
 #: seconds after which an outlet that failed is tried again
 _RETRY = 1.0
+#: seconds without a line after which the thread ends, and with it what keeps a sink that nobody has any more
+_IDLE = 30.0
 #: bytes that are written together
 _BATCH = 65536
 
@@ -81,13 +83,14 @@ class Sink:
         self._lost = 0
         self._thread: threading.Thread | None = None
         self._ending = self._failing = False
+        self._telling = threading.local()
         #: told when the thread ends
         self._watchers: list[Callable[[], object]] = []
 
     def _forked(self) -> None:
         """What waits is the parent's to write, and what is open is shared with it."""
         self._begin()
-        self._outlet.close()
+        self._close_outlet()
 
     def put(self, line: bytes) -> bool:
         """Whether the line, ended by a line feed, was taken. From any thread."""
@@ -104,8 +107,18 @@ class Sink:
             else:
                 self._lost += 1
         if not taken and self._observers:
-            notify(self._observers, LogLinesDropped(self.name, 1))
+            self._tell_dropped()
         return taken
+
+    def _tell_dropped(self) -> None:
+        """Not of the lines that observers log about that, here, in turn: it would never end."""
+        if getattr(self._telling, "now", False):
+            return
+        self._telling.now = True
+        try:
+            notify(self._observers, LogLinesDropped(self.name, 1))
+        finally:
+            self._telling.now = False
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all lines are written, at most so many seconds (default: ``shutdown_timeout``); whether
@@ -152,10 +165,12 @@ class Sink:
     # -- the thread --------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name=f"ramkit.logs {self.name}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"ramkit.logs {self.name}", daemon=True)
+        if self._thread is not None:  # a signal's handler put a line meanwhile
+            return
+        self._ending, self._thread = False, thread
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:  # the interpreter is shutting down, or there are too many
             self._thread = None
         else:
@@ -164,8 +179,11 @@ class Sink:
     def _run(self) -> None:
         while (lines := self._take()) is not None:
             if not lines:
-                self._filled.wait()
-                self._pause(_GATHER)
+                if self._filled.wait(_IDLE):
+                    self._pause(_GATHER)
+                else:
+                    with self._lock:
+                        self._ending = self._ending or not self._lines
                 continue
             size = sum(map(len, lines))
             failed = self._write(lines)
@@ -207,7 +225,7 @@ class Sink:
         """Whether it failed."""
         try:
             lost = self._outlet.write(lines)
-        except Exception as error:
+        except BaseException as error:  # of which nobody else would hear
             code = error.errno if isinstance(error, OSError) else None
             reason = errno.errorcode.get(code or 0, type(error).__name__)
             notify(self._observers, LogWriteFailed(self.name, reason))
@@ -223,13 +241,18 @@ class Sink:
         return False
 
     def _over(self) -> None:
-        self._outlet.close()
+        atexit.unregister(self.close)
+        self._close_outlet()
         self._thread = None
         self._written.notify_all()
         watchers, self._watchers = self._watchers, []
         for tell in watchers:
             with suppress(RuntimeError):  # its loop did not wait so long
                 tell()
+
+    def _close_outlet(self) -> None:
+        with suppress(Exception):  # not logged: with the lock held, a handler's may not be waited for
+            self._outlet.close()
 
 
 def _opened(url: str, clock: Clock) -> Outlet:

@@ -25,7 +25,7 @@ def metrics_app(
     ``token``: asked for as ``Authorization: Bearer …``. ``port``: requests that the server took on another
     one get a 404. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes that write there.
     """
-    if token is not None and (not token.isascii() or not token.isprintable() or not token.strip()):
+    if token is not None and (not token.isascii() or not token.isprintable() or not token or " " in token):
         raise ConfigurationError("token", "has to be visible ASCII")
     source: CollectorRegistry | Processes = registry
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -61,7 +61,10 @@ class _Exposition:
 
     async def _answer(self, scope: Scope) -> Reply:
         accepted = b", ".join(find_all(scope["headers"], b"accept")).decode("latin-1")
-        encode, content_type = choose_encoder(accepted)
+        try:
+            encode, content_type = choose_encoder(accepted)
+        except TypeError:  # by versions that are no numbers
+            encode, content_type = choose_encoder("")
         # a thousand series take milliseconds, and files of many processes longer
         body = await asyncio.to_thread(encode, self._source)
         headers = [

@@ -1,6 +1,8 @@
 """Instruments of prometheus-client, made once a registry, and their children, found once a label set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import isfinite
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from ramkit.kernel.errors import ConfigurationError
 
-__all__ = ["DURATIONS", "STREAMS", "counter", "gauge", "histogram", "increment"]
+__all__ = ["DURATIONS", "STREAMS", "checked", "counter", "gauge", "histogram", "increment"]
 
 #: seconds
 DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0)
@@ -16,6 +18,14 @@ DURATIONS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0)
 STREAMS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
 
 _M = TypeVar("_M", bound=MetricWrapperBase)
+
+
+def checked(argument: str, buckets: Sequence[float]) -> tuple[float, ...]:
+    """Upper bounds of a histogram, which have to rise."""
+    found = tuple(float(bound) for bound in buckets)
+    if not found or any(a >= b for a, b in pairwise(found)) or not all(map(isfinite, found)):
+        raise ConfigurationError(argument, f"{buckets!r} do not rise")
+    return found
 
 
 def counter(registry: CollectorRegistry, name: str, help: str, labels: tuple[str, ...]) -> Counter:  # noqa: A002 - as prometheus-client names it

@@ -1,8 +1,7 @@
 """What requests do, counted."""
 
+import logging
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from math import isfinite
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
@@ -13,10 +12,12 @@ from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.routes import UNMATCHED, template
 from ramkit.kernel.trace import parent_of
 from ramkit.metrics.catalogue import REQUESTS
-from ramkit.metrics.core import METHODS, OTHER, OVERFLOW, status_class
-from ramkit.metrics.instruments import DURATIONS, STREAMS, counter, gauge, histogram, increment
+from ramkit.metrics.core import METHODS, OTHER, OVERFLOW, label, status_class
+from ramkit.metrics.instruments import DURATIONS, STREAMS, checked, counter, gauge, histogram, increment
 
 __all__ = ["MetricsMiddleware"]
+
+_log = logging.getLogger("ramkit")
 
 _LABELS = ("method", "route", "status")
 #: nobody was there to be answered, as nginx says it
@@ -24,6 +25,7 @@ _CLIENT_LEFT = 499
 _PLAIN = (list, tuple)
 _CONTENT_TYPE = b"content-type"
 _NAME = len(_CONTENT_TYPE)
+_STREAM = b"text/event-stream"
 
 
 class MetricsMiddleware:
@@ -37,7 +39,7 @@ class MetricsMiddleware:
 
     Who asks for what no route matches, or with a method that it does not have, gets the route ``unmatched``;
     methods beyond RFC 9110's are ``_OTHER``. A request whose handler raises is a 500, one that was cancelled
-    before it was answered a 499.
+    before it was answered a 499. Whatever is wrong with counting is logged once, and no request fails by it.
     """
 
     def __init__(
@@ -61,28 +63,28 @@ class MetricsMiddleware:
         self._most = max_label_sets
         self._shared = bool(getattr(values.ValueClass, "_multiprocess", False))
         self._exemplars = exemplars and not self._shared
-        self._instruments = _Instruments(registry, _checked(buckets))
+        self._instruments = _Instruments(registry, checked("buckets", buckets))
         self._series: dict[tuple[str, str, int], _Series] = {}
         self._overflowed: dict[str, _Series] = {}
         self._sockets: dict[tuple[str, str], Any] = {}
         self._http = self._instruments.active.labels("http")
         self._websocket = self._instruments.active.labels("websocket")
-        self._opens, self._connects = increment(self._http), increment(self._websocket)
+        self._opens = {"http": increment(self._http), "websocket": increment(self._websocket)}
+        self._said: set[str] = set()
         self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind != "http":
-            if kind == "websocket":
-                await self._converse(scope, receive, send)
-                return
+        if kind not in self._opens or not self._opened(kind):
             if kind == "lifespan":
                 self._begin()
             await self.app(scope, receive, send)
             return
+        if kind == "websocket":
+            await self._converse(scope, receive, send)
+            return
         exchange = _Exchange(receive, send)
         root: str = scope.get("root_path", "")
-        self._opens(1)
         started = self._now()
         try:
             await self.app(scope, exchange.receive, exchange.send)
@@ -93,15 +95,37 @@ class MetricsMiddleware:
             exchange.status = exchange.status or _CLIENT_LEFT
             raise
         finally:
-            took = self._now() - started
-            self._opens(-1)
-            self._count(scope, root, exchange, took)
+            try:
+                took = self._now() - started
+                self._opens["http"](-1)
+                self._count(scope, root, exchange, took)
+            except Exception:
+                self._complain()
 
     def _begin(self) -> None:
         """A process that got the number of a dead one finds its gauges."""
         if self._shared:
-            self._http.set(0)
-            self._websocket.set(0)
+            try:
+                self._http.set(0)
+                self._websocket.set(0)
+            except Exception:
+                self._complain()
+
+    def _opened(self, kind: str) -> bool:
+        """False where that cannot be counted, as files of its own are refused to a process; the rest is not
+        counted either then, so that what is open stays right."""
+        try:
+            self._opens[kind](1)
+        except Exception:
+            self._complain()
+            return False
+        return True
+
+    def _complain(self, what: str = "requests cannot be counted") -> None:
+        """Once: what fails for one request mostly does for the next."""
+        if what not in self._said:
+            self._said.add(what)
+            _log.exception(what)
 
     def _count(self, scope: Scope, root: str, exchange: "_Exchange", took: float) -> None:
         method, status = scope["method"], exchange.status or 500
@@ -123,9 +147,13 @@ class MetricsMiddleware:
 
     def _template(self, scope: Scope, root: str) -> str:
         if self._route is not None:
-            said = self._route(scope)
-            if said is not None:
-                return said
+            try:
+                said = self._route(scope)
+            except Exception:
+                self._complain("route= raised")
+            else:
+                if type(said) is str:
+                    return label(said)
         return template(scope, root)
 
     def _found(self, method: str, route: str, status: int) -> "_Series":
@@ -154,15 +182,17 @@ class MetricsMiddleware:
             await send(message)
             accepted = accepted or message["type"] == "websocket.accept"
 
-        self._connects(1)
         started = self._now()
         try:
             await self.app(scope, receive, told)
         finally:
-            self._connects(-1)
-            self._socket(self._template(scope, root), "accepted" if accepted else "refused").observe(
-                self._now() - started
-            )
+            try:
+                took = self._now() - started
+                self._opens["websocket"](-1)
+                outcome = "accepted" if accepted else "refused"
+                self._socket(self._template(scope, root), outcome).observe(took)
+            except Exception:
+                self._complain()
 
     def _socket(self, route: str, outcome: str) -> Any:
         known = self._sockets.get((route, outcome))
@@ -266,12 +296,5 @@ def _streams(headers: Any) -> bool | None:
             return None
         name, value = pair
         if len(name) == _NAME and (name == _CONTENT_TYPE or bytes(name).lower() == _CONTENT_TYPE):
-            return bytes(value).startswith(b"text/event-stream")
+            return bytes(value[: len(_STREAM)]).lower() == _STREAM
     return False
-
-
-def _checked(buckets: Sequence[float]) -> tuple[float, ...]:
-    found = tuple(float(bound) for bound in buckets)
-    if not found or any(a >= b for a, b in pairwise(found)) or not all(map(isfinite, found)):
-        raise ConfigurationError("buckets", f"{buckets!r} do not rise")
-    return found

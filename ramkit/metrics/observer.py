@@ -8,8 +8,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.observers import Event
-from ramkit.metrics.core import OVERFLOW
-from ramkit.metrics.instruments import counter, gauge, histogram
+from ramkit.metrics.core import OVERFLOW, label
+from ramkit.metrics.instruments import checked, counter, gauge, histogram
 
 __all__ = ["MetricsObserver"]
 
@@ -32,13 +32,14 @@ class MetricsObserver:
         if max_label_sets < 1:
             raise ConfigurationError("max_label_sets", f"{max_label_sets} is no bound")
         self._registry = registry
-        self._buckets = {name: tuple(each) for name, each in (buckets or {}).items()}
+        self._buckets = {name: checked("buckets", each) for name, each in (buckets or {}).items()}
         self._most = max_label_sets
         self._tellers: dict[type[Event], Callable[[Event], None]] = {}
 
     def __call__(self, event: Event) -> None:
         tell = self._tellers.get(type(event))
         if tell is None:
+            self._tellers[type(event)] = _ignored  # where there can be no instrument, that is said once
             tell = self._tellers[type(event)] = self._teller(type(event))
         tell(event)
 
@@ -52,6 +53,10 @@ class MetricsObserver:
         else:
             instrument, does = histogram(*about, self._buckets.get(event.metric, event.buckets)), "observe"
         return _Teller(instrument, event, does, self._most)
+
+
+def _ignored(_event: Event) -> None:
+    """Its metric's name was taken by another one."""
 
 
 class _Teller:
@@ -75,13 +80,13 @@ class _Teller:
         do(1 if self._value is None else self._value(event))
 
     def _found(self, key: Any) -> Callable[[float], None]:
-        if key is None:
+        if self._labels is None:
             child = self._instrument
         else:
             values: tuple[Any, ...] = key if len(self._names) > 1 else (key,)
             if len(self._children) >= self._most:
                 key, values = OVERFLOW, tuple(OVERFLOW for _ in values)
-            child = self._instrument.labels(*values)
+            child = self._instrument.labels(*map(label, values))
         do: Callable[[float], None] = getattr(child, self._does)
         self._children[key] = do
         return do

@@ -63,7 +63,7 @@ class Processes:
     def collect(self) -> Iterator[Metric]:
         with self._locked():
             living = self._fold()
-            files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size]
+            files = [str(path) for path in self._folder.glob("*.db") if _has_values(path)]
             metrics: list[Metric] = list(_Collector.merge(files))
         yield from metrics
         yield from _process_metrics(living)
@@ -131,6 +131,14 @@ class Processes:
         (self._folder / "folding.json").unlink()
 
 
+def _has_values(path: Path) -> bool:
+    """Not of a file that is gone by now: servers remove their workers' gauges themselves."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _merged(merge: Callable[[Value, Value], Value], paths: Iterable[Path]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for path in paths:
@@ -138,7 +146,9 @@ def _merged(merge: Callable[[Value, Value], Value], paths: Iterable[Path]) -> di
             for key, value, timestamp, _ in _Values.read_all_values_from_file(str(path)):
                 seen = (value, timestamp)
                 found[key] = merge(found[key], seen) if key in found else seen
-        except (struct.error, RuntimeError) as error:  # a process that died as it began
+        except FileNotFoundError:  # a gauge's, which servers remove themselves
+            continue
+        except (struct.error, RuntimeError, UnicodeDecodeError) as error:  # a process that died as it began
             _log.warning("%s is cut short: %s", path, error)
     return found
 
@@ -164,7 +174,10 @@ def _uses(pid: int, path: Path) -> bool:
     if str(path) in mapped:
         return True
     # not mapped yet? A zombie has no maps at all
-    return bool(mapped) and time.time() - path.stat().st_mtime < _GRACE
+    try:
+        return bool(mapped) and time.time() - path.stat().st_mtime < _GRACE
+    except FileNotFoundError:
+        return False
 
 
 def _lives(pid: int) -> bool:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -228,6 +229,71 @@ async def test_a_handler_that_came_later_stays(server) -> None:
             signal.raise_signal(signal.SIGTERM)
     assert server == [signal.SIGTERM] * 2
     assert later == [signal.SIGTERM] * 3
+
+
+async def test_several_drain_at_the_same_time(server) -> None:
+    async with draining(60) as outer, draining(0.01) as inner:
+        await terminate()
+        assert outer.active
+        assert inner.active
+        await terminate()
+        await until(lambda: server)
+        assert server == [signal.SIGTERM]
+    async with draining(0.02) as outer, draining(0.01) as inner:
+        await terminate()
+        assert outer.active
+        await until(lambda: len(server) == 2)
+    assert signal.getsignal(signal.SIGTERM) not in (outer._handle, inner._handle)
+
+
+async def test_starting_again_below_a_handler_that_stayed(server) -> None:
+    """Which calls us: the two must not call each other for ever."""
+    found = Draining(60, None, ())
+    for number in range(1, 4):
+        await found.start()
+        former = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *about, former=former: former(*about))
+        await terminate()
+        assert found.active
+        assert len(server) == number - 1
+        await terminate()
+        await asyncio.sleep(0)
+        assert len(server) == number
+        await found.aclose()
+
+
+async def test_a_second_server_of_the_process(server) -> None:
+    """It has handlers of its own, and has put back what was there before the first."""
+    found = Draining(60, None, ())
+    for number in range(1, 3):
+        before = signal.getsignal(signal.SIGTERM)
+        with handled(partial(before)):  # the server's
+            await found.start()
+            with handled(lambda *about: None):  # of a library, above
+                await found.aclose()
+        with handled(partial(before)):
+            await found.start()
+            await terminate()
+            assert found.active
+            await terminate()
+            assert len(server) == number
+            await found.aclose()
+
+
+def test_a_loop_that_is_gone_gives_way_to_another(server) -> None:
+    found = Draining(60, None, ())
+    asyncio.run(found.start())
+
+    async def again():
+        await found.start()
+        await terminate()
+        assert found.active
+        assert server == []
+        await terminate()
+        assert server == [signal.SIGTERM]
+        await found.aclose()
+
+    asyncio.run(again())
 
 
 def test_a_loop_that_is_gone_holds_nothing_up(server) -> None:

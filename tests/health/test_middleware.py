@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -109,6 +110,8 @@ async def test_detail_by_address(asgi_client) -> None:
     [
         ({"drain": -1}, "drain"),
         ({"detail_token": "short"}, "detail_token"),
+        ({"detail_token": "x" * 20 + " "}, "detail_token"),
+        ({"detail_token": "\ud800" * 20}, "detail_token"),
         ({"detail_to": "10.0.0.0/8"}, "detail_to"),
         ({"detail_to": ["0.0.0.0/0"]}, "detail_to"),
         ({"detail_to": ["nowhere"]}, "detail_to"),
@@ -172,6 +175,15 @@ async def test_a_drain_file(asgi_client, tmp_path) -> None:
         file.unlink()
         after = (await client.get("/readyz")).status_code
     assert (before, meanwhile, after) == (200, {"/readyz": 503, "/health": 503, "/livez": 200}, 200)
+
+
+async def test_a_drain_file_that_may_not_be_looked_for(asgi_client, monkeypatch) -> None:
+    def refused(path):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", refused)
+    async with asgi_client(app(drain_file="/root/drain")) as client:
+        assert (await client.get("/readyz")).status_code == 200
 
 
 async def probe(health, path="/readyz"):

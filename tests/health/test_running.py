@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +134,83 @@ async def test_failures(running, call, output) -> None:
     for thread in threads:
         found = await outcome(running(Check("bad", call, thread=thread)))
         assert (found.ok, found.output) == (False, output)
+
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise self
+
+
+class Odd(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize(
+    ("error", "output"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (Odd("x"), "Odd: x"),
+        (Unsayable(), "Unsayable"),
+        (StopIteration(1), "StopIteration: 1"),
+        (BaseExceptionGroup("two", [Odd()]), "BaseExceptionGroup: two (1 sub-exception)"),
+    ],
+    ids=repr,
+)
+async def test_odd_errors_are_failures_like_others(running, error, output, thread) -> None:
+    def call():
+        raise error
+
+    runner = running(Check("odd", call, thread=thread, keep=0))
+    for _ in range(2):
+        found = await outcome(runner)
+        assert (found.ok, found.output) == (False, output)
+
+
+class Unmapped(Mapping):
+    def __getitem__(self, name):
+        raise LookupError
+
+    def __iter__(self):
+        return iter("a")
+
+    def __len__(self):
+        return 1
+
+
+CIRCLE = {}
+CIRCLE["a"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({(1, 2): 3, "a": 1}, {"a": 1}),
+        ({"a": float("nan"), "b": float("inf")}, {"a": "NaN", "b": "Infinity"}),
+        ({"a": Path("/x")}, {"a": "/x"}),
+        (CIRCLE, {"output": "ValueError: Circular reference detected"}),
+        ({"a": Unsayable()}, {"output": "Unsayable"}),
+        (Unmapped(), {"output": "LookupError: "}),
+    ],
+    ids=["key", "constants", "path", "circle", "unsayable", "unmapped"],
+)
+async def test_odd_details_fail_nothing(running, details, told) -> None:
+    found = await outcome(running(Check("odd", lambda: details)))
+    assert found.ok
+    assert found.details == told
+
+
+async def test_one_that_somebody_cancels_runs_again(running) -> None:
+    counted = Counted()
+    runner = running(Check("counted", counted, keep=0))
+    asked = asyncio.create_task(outcome(runner))
+    while not counted.begun:
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), asked}:
+        task.cancel()
+    assert not (await asked).ok
+    counted.go.set()
+    assert (await outcome(runner)).ok
 
 
 @pytest.mark.parametrize("result", [None, 1, 0, b"PONG", "", {"a": 1}, {}])

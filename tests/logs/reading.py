@@ -15,7 +15,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.refuses: Exception | None = None
+        self.refuses: BaseException | None = None
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from logging.handlers import QueueHandler, QueueListener
 
+import msgspec
 import pytest
 import structlog
 from opentelemetry import trace
@@ -123,9 +124,22 @@ def test_records_as_json(logger):
         "level": "ERROR", "logger": "shop", "message": "it failed\n",
         "order": 7, "odd": "1j", "request_id": "given",
     }  # fmt: skip
-    assert second["message"] == "\x9b\ud800"
+    assert second["message"] == "\x9b\\ud800"
     assert "test_records_as_json" in second["stack"]
     assert all(line.isascii() and line.count(b"\n") == 1 for line in kept.lines)
+    assert all(map(msgspec.json.decode, kept.lines))  # which takes no lone surrogate
+
+
+def test_extras_change_nothing_that_the_record_says(logger):
+    said = {"time": "never", "level": "DEBUG", "logger": "root", "exception": "none", "stack": "x", "a": 1}
+    try:
+        raise LookupError("\ud800")
+    except LookupError:
+        record = logger.makeRecord("shop", 40, "", 0, "x", (), sys.exc_info(), extra=said)
+    line = msgspec.json.decode(JSONFormatter().format(record))
+    assert (line["level"], line["logger"], line["stack"], line["a"]) == ("ERROR", "shop", "x", 1)
+    assert line["time"] != "never"
+    assert line["exception"].endswith("LookupError: \\ud800")
 
 
 def test_what_cannot_be_written_as_json_is_written_all_the_same(logger, capsys):
@@ -169,6 +183,14 @@ async def test_structlog():
         name: access[name] for name in ("request_id", "trace_id", "span_id")
     }
     assert outside == {"event": "outside", "log_level": "info"}
+
+
+async def test_structlog_keeps_what_is_bound_already():
+    out = structlog.testing.LogCapture()
+    log = structlog.wrap_logger(None, processors=[add_request_id, out])
+    await logged(logging_app(lambda: log.info("hello", request_id="of a job")))
+    assert out.entries[0]["request_id"] == "of a job"
+    assert len(out.entries[0]["trace_id"]) == 32
 
 
 def span(trace_id, span_id):

@@ -221,13 +221,36 @@ async def test_files_that_the_server_reads_count(extension, tmp_path):
 
 
 async def test_what_cannot_be_logged_takes_no_request_with_it(caplog):
-    def route(scope):
-        raise LookupError
-
     kept = Kept()
-    app = AccessLogMiddleware(answering(), sink=Sink(kept), route=route)
-    assert (await drive(app, http_scope()))[0]["status"] == 200
+    app = AccessLogMiddleware(answering(), sink=Sink(kept))
+    assert (await drive(app, http_scope(http_version=object())))[0]["status"] == 200
     assert "could not be logged" in caplog.text
+    assert kept.lines == []
+
+
+def broken(scope):
+    raise LookupError
+
+
+@pytest.mark.parametrize("route", [broken, lambda scope: 5, lambda scope: [], lambda scope: ""])
+async def test_a_route_function_that_fails_takes_no_line_with_it(route, caplog):
+    line = await logged(Starlette(), route=route)
+    assert line["route"] in ("unmatched", "")
+
+
+async def test_what_a_route_function_says_can_be_shown():
+    line = await logged(Starlette(), route=lambda scope: "\ud800\u2028" + "x" * 5000)
+    assert line["route"].startswith("\\ud800\\u2028xxx")
+    assert len(line["route"]) < 1100
+
+
+async def test_a_file_that_is_gone_when_it_was_sent(tmp_path):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(tmp_path / "gone")})
+
+    line = await logged(app, http_scope(extensions={"http.response.pathsend": {}}))
+    assert (line["status"], line["outcome"], line["bytes_sent"]) == (200, "complete", 0)
 
 
 async def test_a_principal_whose_name_is_not_to_be_had():
@@ -288,6 +311,19 @@ async def test_a_websocket_that_the_client_ends(code, outcome):
     messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": code}]
     line = await logged(app, websocket(), messages)
     assert (line["status"], line["close_code"], line["outcome"]) == (101, code, outcome)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_websocket_whose_client_does_not_wait_for_the_handshake(closes):
+    async def app(scope, receive, send):
+        await receive()
+        await receive()
+        if closes:
+            await send({"type": "websocket.close"})
+
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]
+    line = await logged(app, websocket(), messages)
+    assert (line["status"], line["outcome"], line.get("close_code")) == (499, "disconnected", None)
 
 
 async def test_websockets_that_are_refused():

@@ -43,6 +43,27 @@ def test_forms_of_a_query():
     assert redaction.query(b"token=a=b==&c=d") == "token=[redacted]&c=d"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/cb?token=s3cret", "https://b.example/%23access_token=s3cret", "%2Fcb%3Ftoken%3Ds3cret",
+        "%252Fcb%253Ftoken%253Ds3cret",
+        "/cb?a=1%26code%3Ds3cret",
+        "a%3D1%3Bpass%3Ds3cret", "%3Fto%256ben%3Ds3cret",
+    ],
+)  # fmt: skip
+def test_secrets_of_a_url_within_a_query(value):
+    assert redaction.query(f"next={value}&a=1".encode()) == "next=[redacted]&a=1"
+    assert redaction.url(f"/login?next={value}").startswith("/login?next=[redacted]")
+
+
+@pytest.mark.parametrize(
+    "query", ["next=%2Fcb%3Fpage%3D1", "a=b=c", "filter=a%3D%3Db", "x=%3D", "x==", "x=%"]
+)
+def test_values_with_an_equals_sign_that_hide_nothing(query):
+    assert redaction.query(query.encode()) == query
+
+
 def test_names_are_settable():
     own = Redaction(["ssn", "X-*"])
     assert own.query(b"ssn=1&token=2&X-A=3") == "ssn=[redacted]&token=2&X-A=[redacted]"
@@ -67,6 +88,7 @@ def test_no_value_of_a_secret_gets_through(parts):
         ("https://a.example/?b=//x:y@z", "https://a.example/?b=//x:y@z"),
         ("https://anna:s3cret@a.example?x=1", "https://a.example?x=1"),
         ("https://a.example/#token=1", "https://a.example/"),
+        (f"https://anna:{'s3cret' * 500}@a.example/x", "https://a.example/x"),
     ],
 )
 def test_urls(url, hidden):
@@ -106,6 +128,26 @@ async def test_headers_that_are_asked_for():
         answering(), http_scope(headers=headers), request_headers=["authorization"], redact=[]
     )
     assert line["request_headers"] == {"authorization": "[redacted]"}
+
+
+async def test_headers_that_say_what_was_asked_of_a_proxy():
+    names = ["x-forwarded-uri", "x-original-uri", "x-original-url", "x-rewrite-url"]
+    headers = [(name.encode(), b"/?token=s3cret") for name in names]
+    headers.append((b"x-serverless-authorization", b"s3cret"))
+    line = await logged(
+        answering(), http_scope(headers=headers), request_headers=[*names, "x-serverless-authorization"]
+    )
+    assert line["request_headers"] == {
+        **dict.fromkeys(names, "/?token=[redacted]"),
+        "x-serverless-authorization": "[redacted]",
+    }
+
+
+async def test_many_lines_of_one_header_are_cut_together():
+    headers = [(b"x-tenant", b"x" * 500 + b"\n")] * 1000
+    line = await logged(answering(), http_scope(headers=headers), request_headers=["x-tenant"])
+    assert line["request_headers"]["x-tenant"].startswith("x" * 500 + "\\n, xx")
+    assert len(line["request_headers"]["x-tenant"]) == 1025
 
 
 async def test_no_header_is_logged_unasked():

@@ -3,19 +3,23 @@
 import asyncio
 import errno
 import fcntl
+import gc
 import json
+import logging
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
+from pathlib import Path
 
 import pytest
 
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.logs import LogLinesDropped, LogWriteFailed, Sink
+from ramkit.logs import LogLinesDropped, LogWriteFailed, Sink, SinkHandler
 from ramkit.logs.backends.files import StreamOutlet
 from ramkit.logs.policy import File, Stream, Syslog, target_of
 from ramkit.testing.clock import ManualClock
@@ -75,6 +79,119 @@ def test_an_observer_that_logs_to_the_same_sink_does_not_hang():
     assert b"told\n" in kept.lines
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_observer_that_logs_what_was_dropped_does_not_go_on_for_ever(raises):
+    kept, told = Kept(), []
+    logger = logging.getLogger("ramkit")
+
+    def observer(event):
+        told.append(event)
+        logger.warning("x" * 100)
+        if raises:
+            raise LookupError
+
+    sink = Sink(kept, max_bytes=10, observers=[observer])
+    handler = SinkHandler(sink)
+    logger.addHandler(handler)
+    try:
+        assert not sink.put(b"x" * 20)
+        assert not sink.put(b"x" * 20)
+    finally:
+        logger.removeHandler(handler)
+    assert told == [LogLinesDropped("Kept", 1)] * 2
+
+
+def test_sinks_that_nobody_has_any_more_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("ramkit.logs.sink._IDLE", 0.01)
+    before = set(Path("/proc/self/fd").iterdir())
+    left = []
+    for number in range(50):
+        sink = Sink(f"file://{tmp_path}/{number}")
+        sink.put(b"x\n")
+        left.append((weakref.ref(sink), sink._thread))
+    del sink
+    for _, thread in left:
+        thread.join(10)
+        assert not thread.is_alive()
+    left = [sink for sink, _ in left]
+    gc.collect()
+    assert not any(sink() for sink in left)
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+    assert all((tmp_path / f"{number}").read_text() == "x\n" for number in range(50))
+
+
+def test_after_a_while_without_lines_another_thread_goes_on(monkeypatch):
+    monkeypatch.setattr("ramkit.logs.sink._IDLE", 0.0)
+    kept = Kept()
+    sink = Sink(kept)
+    for number in range(2000):
+        sink.put(b"%d\n" % number)
+        if number % 100 == 0:
+            flushed(sink)
+    flushed(sink)
+    assert kept.lines == [b"%d\n" % number for number in range(2000)]
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+async def test_an_outlet_that_does_not_close_stops_nothing(error):
+    kept = Kept()
+
+    def close():
+        raise error
+
+    kept.close = close
+    sink = Sink(kept)
+    for line in (b"one\n", b"two\n"):
+        sink.put(line)
+        async with asyncio.timeout(10):
+            await sink.aclose()
+    assert kept.lines == [b"one\n", b"two\n"]
+
+
+def test_an_outlet_that_exits_is_one_that_fails():
+    kept, seen = Kept(), []
+    sink = Sink(kept, observers=[seen.append])
+    kept.refuses = SystemExit()
+    sink.put(b"one\n")
+    assert not sink.flush(0.05)
+    kept.refuses = None
+    flushed(sink)
+    assert kept.lines == [b"one\n"]
+    assert set(seen) == {LogWriteFailed("Kept", "SystemExit")}
+
+
+def test_a_pipe_that_does_not_block_is_waited_for():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    lines = [b"%07d\n" % number for number in range(100_000)]
+    found = []
+    thread = threading.Thread(target=lambda: found.append(_all_of(reader)))
+    waiting = deque(lines)
+    thread.start()
+    StreamOutlet(writer).write(waiting)
+    os.close(writer)
+    thread.join()
+    assert found == [b"".join(lines)]
+    assert not waiting
+
+
+def test_a_pipe_that_does_not_block_and_is_not_read_is_one_that_fails(monkeypatch):
+    monkeypatch.setattr("ramkit.logs.backends.files._PATIENCE", 0.01)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    waiting = deque([b"%07d\n" % number for number in range(100_000)])
+    with pytest.raises(BlockingIOError):
+        StreamOutlet(writer).write(waiting)
+    os.close(writer)
+    assert len(_all_of(reader)) + sum(map(len, waiting)) == 800_000
+    assert len(waiting[0]) == 8
+
+
+def _all_of(reader):
+    with os.fdopen(reader, "rb") as file:
+        return file.read()
+
+
 def test_a_signal_in_the_middle_of_a_line_may_log():
     """The handler runs between any two instructions of ``put``."""
     kept = Kept()
@@ -97,6 +214,24 @@ def test_a_signal_in_the_middle_of_a_line_may_log():
         signal.signal(signal.SIGALRM, before)
     flushed(sink)
     assert len(kept.lines) == puts + done
+
+
+def test_a_signal_while_the_thread_is_made_makes_no_second_one(monkeypatch):
+    kept, made = Kept(), []
+    sink = Sink(kept)
+
+    class Thread(threading.Thread):
+        def __init__(self, **options):
+            super().__init__(**options)
+            made.append(self)
+            if len(made) == 1:
+                sink.put(b"signal\n")
+
+    monkeypatch.setattr("ramkit.logs.sink.threading.Thread", Thread)
+    sink.put(b"x\n")
+    flushed(sink)
+    assert sorted(kept.lines) == [b"signal\n", b"x\n"]
+    assert [thread.ident is None for thread in made] == [True, False]
 
 
 def test_an_outlet_that_fails_is_tried_again(caplog):
@@ -232,7 +367,8 @@ def test_many_processes_share_a_pipe():
 # -- descriptors and files ---------------------------------------------------------------------------
 
 
-def test_what_is_written_in_part_is_completed():
+def test_what_is_written_in_part_is_completed(monkeypatch):
+    monkeypatch.setattr("ramkit.logs.backends.files._PATIENCE", 0.0)
     read, write = os.pipe()
     try:
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)

@@ -38,6 +38,15 @@ async def test_format_is_negotiated(registry):
     assert body.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["x", "1.", '"', "1.0.0\xe9", "9" * 5000, "1.0.0, text/plain;version=x"])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+async def test_versions_that_are_none(registry, kind, version):
+    status, headers, body = await ask(metrics_app(registry=registry), accept=f"{kind};version={version}")
+    assert status == 200
+    assert headers[b"content-type"].isascii()
+    assert "things_total 3.0" in body
+
+
 async def test_a_token_of_its_own(registry):
     app = metrics_app(registry=registry, token="s3cret")
     assert (await ask(app, authorization="Bearer s3cret"))[0] == 200
@@ -68,7 +77,7 @@ async def test_websockets_are_refused(registry):
     assert message["type"] == "websocket.close"
 
 
-@pytest.mark.parametrize("token", ["", " ", "a\nb", "gehört"])
+@pytest.mark.parametrize("token", ["", " ", " a", "a b", "a\nb", "gehört"])
 def test_a_token_that_no_header_carries(token):
     with pytest.raises(ConfigurationError, match="token"):
         metrics_app(token=token)

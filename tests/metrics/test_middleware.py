@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -99,11 +102,12 @@ def _into(messages):
     return send
 
 
-async def test_event_streams_are_apart():
+@pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b"Text/Event-Stream"])
+async def test_event_streams_are_apart(kind):
     registry, clock = CollectorRegistry(), ManualClock()
     stream = answering(
         b"data: x\n\n",
-        headers=[(b"Content-Type", b"text/event-stream; charset=utf-8")],
+        headers=[(b"Content-Type", kind)],
         clock=clock,
         takes=100,
     )
@@ -152,6 +156,107 @@ async def test_who_left_before_the_answer_is_a_499():
         await task
     assert list(samples(registry, "http_requests_total")) == [("GET", "unmatched", "499")]
     assert samples(registry, "active_connections")["http",] == 0
+
+
+def broken(scope):
+    raise LookupError
+
+
+@pytest.mark.parametrize("route", [broken, lambda scope: [], lambda scope: 5, lambda scope: scope["nothing"]])
+async def test_a_route_function_that_fails_takes_no_request_with_it(route, caplog):
+    registry = CollectorRegistry()
+    app = MetricsMiddleware(answering(), registry=registry, route=route)
+    for _ in range(3):
+        assert (await drive(app, http_scope()))[0]["status"] == 200
+    await drive(app, http_scope(type="websocket", scheme="ws"), [{"type": "websocket.connect"}])
+    assert samples(registry, "http_requests_total") == {LABELS: 3}
+    assert samples(registry, "websocket_duration_seconds_count") == {("/it", "refused"): 1}
+    assert len(caplog.records) <= 1
+
+
+async def test_a_route_functions_labels_are_cut_and_can_be_said():
+    registry = CollectorRegistry()
+    app = MetricsMiddleware(answering(), registry=registry, route=lambda scope: scope["path"])
+    scope = http_scope()
+    for path in ("/" + "x" * 100_000, "/\ud800\n"):
+        scope["path"] = path
+        await drive(app, scope)
+    assert {labels[1] for labels in samples(registry, "http_requests_total")} == {"/" + "x" * 255, "/?\n"}
+    assert b"# EOF" in generate_latest(registry)
+
+
+async def test_statuses_that_are_none_take_no_request_with_them():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": scope["status"], "headers": []})
+        await send({"type": "http.response.body"})
+
+    registry = CollectorRegistry()
+    wrapped = MetricsMiddleware(app, registry=registry, max_label_sets=1)
+    for status in (0, 1000, -1, "200", None):
+        sent = []
+        await wrapped(http_scope(status=status), None, _into(sent))
+        assert sent[0]["status"] == status
+    assert samples(registry, "active_connections")["http",] == 0
+
+
+def test_what_cannot_be_counted_takes_no_request_with_it(tmp_path):
+    """The folder goes, or is another user's; then the process forks, as gunicorn's do with ``--preload``."""
+    code = """
+import asyncio, os, shutil
+from prometheus_client import REGISTRY
+from ramkit.metrics import MetricsMiddleware
+from ramkit.testing.client import drive, http_scope
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+wrapped = MetricsMiddleware(app)
+shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+def ask():
+    for _ in range(2):
+        print(asyncio.run(drive(wrapped, http_scope()))[0]["status"], flush=True)
+ask()
+print(REGISTRY.get_sample_value("active_connections", {"type": "http"}), flush=True)
+if (child := os.fork()) == 0:
+    ask()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=30, check=True
+    )
+    assert done.stdout.split() == ["204", "204", "0.0", "204", "204"]
+    assert done.stderr.count("requests cannot be counted") <= 2
+
+
+async def test_a_file_that_is_gone_when_it_was_sent(tmp_path):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(tmp_path / "gone")})
+
+    registry = CollectorRegistry()
+    await MetricsMiddleware(app, registry=registry)(http_scope(), None, _into([]))
+    assert samples(registry, "http_requests_total") == {("GET", "unmatched", "200"): 1}
+
+
+async def test_a_thousand_cancelled_requests_leave_nothing_open():
+    async def app(scope, receive, send):
+        if scope["path"] == "/begun":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    registry = CollectorRegistry()
+    wrapped = MetricsMiddleware(app, registry=registry)
+    scopes = [http_scope(), http_scope(path="/begun"), http_scope(type="websocket")]
+    tasks = [asyncio.create_task(wrapped(scopes[n % 3].copy(), None, _into([]))) for n in range(1000)]
+    for turn in range(2):
+        for task in tasks[turn::2]:
+            task.cancel()
+        await asyncio.sleep(0)
+    assert all(
+        isinstance(each, BaseException) for each in await asyncio.gather(*tasks, return_exceptions=True)
+    )
+    assert samples(registry, "active_connections") == {("http",): 0, ("websocket",): 0}
 
 
 @pytest.mark.parametrize(

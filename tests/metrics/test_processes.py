@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -173,3 +174,27 @@ print([s.value for m in Processes(folder).collect() if m.name == "active_connect
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="folder"):
         Processes(tmp_path / "none")
+
+
+def test_a_file_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gunicorn's ``child_exit`` removes the gauges of its worker itself."""
+    written(tmp_path, "counter", GONE, {"a": 1})
+    names = [f"gauge_livesum_{os.getpid()}.db", f"gauge_sum_{GONE}.db"]
+    glob = Path.glob
+
+    def stale(path: Path, pattern: str) -> Iterator[Path]:
+        yield from glob(path, pattern)
+        yield from (path / name for name in names)
+
+    monkeypatch.setattr(Path, "glob", stale)
+    assert read(tmp_path) == {"a": 1}
+    assert read(tmp_path) == {"a": 1}
+
+
+def test_a_file_of_the_dead_that_is_no_text(tmp_path: Path) -> None:
+    written(tmp_path, "counter", GONE, {"a": 1})
+    path = written(tmp_path, "counter", GONE + 1, {"b": 1})
+    path.write_bytes(path.read_bytes().replace(b"Help", b"\xff\xff\xff\xff"))
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    assert read(tmp_path) == {"a": 1}
+    assert databases(tmp_path) == {"counter_dead.db"}

@@ -9,11 +9,23 @@ from itertools import accumulate, islice
 __all__ = ["FileOutlet", "StreamOutlet"]
 
 
+#: seconds that a pipe which does not block has to take more
+_PATIENCE = 1.0
+
+
 def _write(descriptor: int, lines: deque[bytes], most: int | None = None) -> None:
     """As ``Outlet.write``: whole lines of at most so many bytes together."""
     while lines:
         number = len(lines) if most is None else _fitting(lines, most)
-        _take_off(lines, os.write(descriptor, b"".join(islice(lines, number))))
+        data = b"".join(islice(lines, number))
+        try:
+            written = os.write(descriptor, data)
+        except BlockingIOError:  # standard output is what whoever started us made of it
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll(_PATIENCE * 1000)
+            written = os.write(descriptor, data)
+        _take_off(lines, written)
 
 
 def _fitting(lines: deque[bytes], most: int) -> int:

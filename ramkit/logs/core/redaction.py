@@ -16,14 +16,23 @@ _REDACTED = "[redacted]"
 SECRETS = frozenset({
     "*token*", "*secret*", "*password*", "*passwd*", "pwd", "pass", "passphrase", "pin", "otp", "code",
     "key", "*api_key", "*apikey", "*access_key*", "*accesskey*", "*private_key*", "*signature*", "sig",
-    "*credential*", "auth", "authorization", "*jwt*", "*assertion*", "saml*", "*session*", "sid", "ticket",
+    "*credential*", "auth", "*authorization*", "*jwt*", "*assertion*", "saml*", "*session*", "sid", "ticket",
 })  # fmt: skip
 
 #: never in clear, whatever is asked for
 _HEADERS = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-_URLS = frozenset({b"referer", b"location", b"content-location"})
+#: the last four are what proxies say of the request that they were sent
+_URLS = frozenset({
+    b"referer", b"location", b"content-location",
+    b"x-forwarded-uri", b"x-original-uri", b"x-original-url", b"x-rewrite-url",
+})  # fmt: skip
 #: characters of one text; what is longer is cut
 _LONGEST = 1024
+#: an equals sign, maybe encoded, and that again
+_NESTED = re.compile(r"=|%(?:25)*3d", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[?&;#]")
+#: how often what is nested is decoded
+_DEPTH = 3
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
@@ -32,11 +41,14 @@ def shown(text: str) -> str:
 
     So no control character, no direction mark and no lone surrogate reaches whoever reads the log.
     """
-    if len(text) > _LONGEST:
-        text = text[:_LONGEST] + "…"
+    text = _cut(text)
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 class Redaction:
@@ -71,18 +83,27 @@ class Redaction:
         before = ""
         for pair in piece.split(";"):
             name, _, value = pair.partition("=")
-            if value and self.secret(name):
+            if value and (self.secret(name) or (_NESTED.search(value) and self._holds_secret(value))):
                 return f"{before}{name}={_REDACTED}"
             before += f"{pair};"
         return piece
 
+    def _holds_secret(self, value: str) -> bool:
+        """Whether a value is a URL, say, with a query of its own that has a secret."""
+        for _ in range(_DEPTH):
+            value = unquote_plus(value)
+            pairs = [each.partition("=") for each in _SEPARATORS.split(value)]
+            if any(text and self.secret(name) for name, _, text in pairs):
+                return True
+        return False
+
     def url(self, url: str) -> str:
         """A URL without userinfo and fragment, secrets in its query hidden."""
-        before, mark, query = url[: _LONGEST + 1].partition("#")[0].partition("?")
+        before, mark, query = url.partition("#")[0].partition("?")
         scheme, slashes, rest = before.partition("//")
         authority, slash, path = rest.partition("/")
         authority = authority.rpartition("@")[2]
-        return shown(f"{scheme}{slashes}{authority}{slash}{path}{mark}{self._hidden(query)}")
+        return shown(f"{scheme}{slashes}{authority}{slash}{path}{mark}{self._hidden(query[: _LONGEST + 1])}")
 
     def headers(self, found: Iterable[tuple[bytes, bytes]], names: Container[bytes]) -> dict[str, str]:
         """The fields of these names, several of one joined."""
@@ -91,8 +112,10 @@ class Redaction:
             if name not in names:
                 continue
             key = name.decode("latin-1")
-            text = self._header(name, key.removeprefix("x-"), value)
-            said[key] = f"{said[key]}, {text}" if key in said else text
+            if key not in said:
+                said[key] = self._header(name, key.removeprefix("x-"), value)
+            elif len(said[key]) <= _LONGEST:  # else cut already
+                said[key] = _cut(f"{said[key]}, {self._header(name, key.removeprefix('x-'), value)}")
         return said
 
     def _header(self, name: bytes, plain: str, value: bytes) -> str:
