@@ -39,6 +39,8 @@ SELECT (lsn - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4,
   (pg_logical_emit_message(false, 'ramkit', '') - '0/0'::pg_lsn)::int8
 FROM (SELECT pg_current_wal_insert_lsn() AS lsn OFFSET 0) AS here
 """
+#: What asyncpg's reset leaves to the next borrower: another user, tables that hide others, sequences' values.
+_DISCARD = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; DISCARD TEMP; DISCARD SEQUENCES; "
 _WAIT_FOR_LSN = 19
 
 #: The server is gone, going, or not there yet; or the connection to it is.
@@ -107,10 +109,9 @@ class AsyncpgSession:
         connection._log_listeners.clear()
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
-        if self._pooled:
-            await connection._reset()
-        else:
-            await connection.reset()
+        await connection._reset()
+        if not self._pooled:
+            await connection.execute(_DISCARD + connection.get_reset_query())
 
     async def begin(self, isolation: str | None) -> Any:
         transaction = _Writing(self.connection, isolation, readonly=False, deferrable=False)
