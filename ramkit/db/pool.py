@@ -99,14 +99,12 @@ class Pool:
         self._idle.clear()
         for session in [*self.lent, *self._resets]:
             session.terminate()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiters.clear()
+        self._refuse(error)
 
     async def aclose(self) -> None:
-        """Close all connections, within ``connect_timeout``."""
-        self._closing = True
+        """Close all connections, within ``connect_timeout``; who waits hears of it."""
+        self._closing, self.failure = True, "closing"
+        self._refuse(self._unavailable())
         tasks = [*self._resets.values(), *self._opening]
         for task in self._opening:
             task.cancel()
@@ -146,6 +144,8 @@ class Pool:
     async def _next(self, end: float) -> tuple[Session, bool]:
         """What is handed on next, lent to the caller already. Raises ``TimeoutError``, or why there is
         none."""
+        if self._closing:
+            raise self._unavailable()
         waiter: asyncio.Future[tuple[Session, bool]] = self._loop.create_future()
         self._waiters.append(waiter)
         self._fill()
@@ -212,16 +212,19 @@ class Pool:
         """No connection: those that the others that are open do not serve hear why."""
         self.failure = str(error) or type(error).__name__
         self._on_failure()
-        if self._driver.lost(error):
-            cause, error = (
-                error,
-                DatabaseUnavailable(f"{self.member.name}: {str(error) or type(error).__name__}"),
-            )
-            error.__cause__ = cause
-        while len(self._waiters) > self.size - 1:  # this attempt still counts
+        unavailable = self._unavailable()
+        unavailable.__cause__ = error
+        self._refuse(unavailable, but=self.size - 1)  # this attempt still counts
+
+    def _refuse(self, error: Exception, *, but: int = 0) -> None:
+        """All who wait, but so many, hear why they wait in vain."""
+        while len(self._waiters) > but:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(error)
+
+    def _unavailable(self) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"{self.member.name}: {self.failure}")
 
     async def _reset(self, session: Session) -> None:
         try:
