@@ -152,7 +152,8 @@ class Write(_Loan):
             failure.__cause__ = error
         finally:
             node.give_back(session)
-        await self._transaction.committed()
+        with (context or RequestContext()).active():  # and in no transaction any more
+            await self._transaction.committed()
         if failure is not None:
             raise failure
 
