@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from ramkit.db.core.fleet import Member
 from ramkit.db.errors import DatabaseUnavailable, PoolTimeout
@@ -203,10 +204,17 @@ class Pool:
                 self._server.dsn, pooled=self._server.pooled, on_query=self._on_query
             )
         except Exception as error:
+            self._opened()
             self._fail(error)
         else:
+            self._opened()
             self.failure = ""
             self._ready(session)
+
+    def _opened(self) -> None:
+        """Whoever hears how this attempt ended and asks again at once is not to wait for it."""
+        this: Any = asyncio.current_task()
+        self._opening.discard(this)
 
     def _fail(self, error: Exception) -> None:
         """No connection: those that the others that are open do not serve hear why."""
@@ -214,7 +222,7 @@ class Pool:
         self._on_failure()
         unavailable = self._unavailable()
         unavailable.__cause__ = error
-        self._refuse(unavailable, but=self.size - 1)  # this attempt still counts
+        self._refuse(unavailable, but=self.size)
 
     def _refuse(self, error: Exception, *, but: int = 0) -> None:
         """All who wait, but so many, hear why they wait in vain."""
