@@ -76,6 +76,8 @@ class Fleet:
         self._ends: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._timeline = 0
         self._progress = Progress()
+        #: the lowest floor that the primary turned out to be behind
+        self._lost: int | None = None
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
@@ -129,6 +131,16 @@ class Fleet:
     def nearest(self) -> Member | None:
         """The replica that will reach a floor first."""
         return max(self.replicas, key=_lsn, default=None)
+
+    def fell_short(self, floor: int) -> None:
+        """The primary was asked, and its log ends before a floor: that is of another log, or of an end that
+        was lost."""
+        known = self._lost
+        self._lost = min(floor, known) if known is not None and self.in_vain(known) else floor
+
+    def in_vain(self, floor: int) -> bool:
+        """Whether no replica will get there, since the primary has not."""
+        return self._lost is not None and self.primary is not None and self.primary.lsn < self._lost <= floor
 
     def passed(self, lsn: int, now: float) -> float | None:
         """For how many seconds every server but the primary is known to have replayed it; None: not all have,
