@@ -250,6 +250,8 @@ class Servers:
 
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
+        if not outcome and self._fleet.foreign(member):
+            outcome, error = "foreign", DatabaseUnavailable("it belongs to another cluster than the primary")
         news = outcome != "" and self._fleet.eject(member)
         if error is not None:
             self._failures[member] = str(error) or type(error).__name__

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from ramkit.db import Database, DatabaseUnavailable
+from ramkit.db import Database, DatabaseUnavailable, ServerEjected
 from ramkit.db.backends.asyncpg import AsyncpgSession
 from ramkit.kernel.context import Transaction
 from tests.db.conftest import eventually, pools_of
@@ -144,3 +145,24 @@ def in_flight(monitor, monkeypatch):
 
     monkeypatch.setattr(AsyncpgSession, "status", asking)
     return asked
+
+
+async def test_a_replica_of_another_cluster_is_ejected(make, pair, monkeypatch):
+    """Its own identifier is told by each server; here one of them tells another's."""
+    primary, replica = pair
+    status, events = AsyncpgSession.status, []
+
+    async def elsewhere(session):
+        told = await status(session)
+        assert told.system > 0
+        return replace(told, system=5) if told.standby else told
+
+    monkeypatch.setattr(AsyncpgSession, "status", elsewhere)
+    db = make(primary, [replica], observers=[events.append])
+    await db.start()
+    await eventually(lambda: any(isinstance(event, ServerEjected) for event in events))
+    for _ in range(5):
+        assert await db.fetchval("SELECT pg_is_in_recovery()") is False
+    await asyncio.sleep(0.3)  # several looks, of which one tells
+    assert [event.reason for event in events if isinstance(event, ServerEjected)] == ["foreign"]
+    assert list(db.lags().values()) == [None]

@@ -28,6 +28,7 @@ SELECT standby,
     THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
 FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
+_SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 #: The insert position, not the written one: COMMIT may return before anything is written
 #: (synchronous_commit).
 _POSITION = """
@@ -71,12 +72,13 @@ class _Writing(Transaction):  # type: ignore[misc]  # asyncpg has no types
 class AsyncpgSession:
     """One connection, and what asyncpg's proxy expects of the pool that holds it."""
 
-    __slots__ = ("_pooled", "_proxy", "_settings", "connection")
+    __slots__ = ("_pooled", "_proxy", "_settings", "_system", "connection")
 
     def __init__(self, connection: Any, *, pooled: bool) -> None:
         self.connection, self._pooled = connection, pooled
         self._settings = connection.get_settings()
         self._proxy: Any = None
+        self._system: int | None = None
 
     @property
     def closed(self) -> bool:
@@ -132,7 +134,18 @@ class AsyncpgSession:
 
     async def status(self) -> Status:
         standby, lsn, known, timeline = await self.connection.fetchrow(_STATUS)
-        return Status(standby=standby, lsn=int(lsn or 0), known=int(known), timeline=timeline or 0)
+        if self._system is None:
+            try:
+                self._system = int(await self.connection.fetchval(_SYSTEM))
+            except asyncpg.InsufficientPrivilegeError:
+                self._system = 0
+        return Status(
+            standby=standby,
+            lsn=int(lsn or 0),
+            known=int(known),
+            timeline=timeline or 0,
+            system=self._system,
+        )
 
     async def reached(self, lsn: int, timeout: float) -> bool:
         if self.connection.get_server_version().major < _WAIT_FOR_LSN:
