@@ -127,11 +127,10 @@ async def test_a_loop_that_stood_still_holds_no_server_for_dead(make, table, mon
         asked = in_flight(node.monitor, monkeypatch)
         node.monitor.wake()
         await asked.wait()
-        time.sleep(0.5)  # the handler that does not await
+        time.sleep(0.5)  # noqa: ASYNC251 - a handler that does not await
         await eventually(lambda: looks)
         assert looks == [("", None)]
         assert await connection.fetchval("SELECT 1") == 1
-
 
 
 def in_flight(monitor, monkeypatch):

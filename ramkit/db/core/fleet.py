@@ -35,7 +35,8 @@ class Member:
     """What is known of one server."""
 
     __slots__ = (
-        "busy", "good", "healthy", "lag", "lag_bytes", "lsn", "name", "reading", "standby", "system", "timeline",
+        "busy", "good", "healthy", "lag", "lag_bytes", "lsn", "name", "reading", "standby", "system",
+        "timeline",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:

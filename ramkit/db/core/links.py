@@ -28,7 +28,7 @@ def links(query: bytes, pages: Mapping[str, Mapping[str, str]]) -> str:
         field for field in fields.split("&") if field and unquote_plus(field.partition("=")[0]) not in _OURS
     ]
     found = {
-        relation: f'<?{"&".join([*others, *([urlencode(parameters)] if parameters else [])])}>; rel="{relation}"'
+        relation: f'<?{"&".join(filter(None, [*others, urlencode(parameters)]))}>; rel="{relation}"'
         for relation, parameters in pages.items()
     }
     room = _LONGEST
