@@ -3,8 +3,10 @@
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+import asyncpg
 import pytest
 
 from ramkit.db import Database, DatabaseUnavailable, ServerEjected
@@ -165,3 +167,44 @@ async def test_a_replica_of_another_cluster_is_ejected(make, pair, monkeypatch):
     await asyncio.sleep(0.3)  # several looks, of which one tells
     assert [event.reason for event in events if isinstance(event, ServerEjected)] == ["foreign"]
     assert list(db.lags().values()) == [None]
+
+
+async def test_a_failed_statement_that_was_caught_is_no_silent_rollback(make, table):
+    """PostgreSQL answers such a COMMIT by ROLLBACK, and not by an error."""
+    db, ran = make(table), []
+
+    async def action():
+        ran.append("after COMMIT")
+
+    with pytest.raises(asyncpg.InFailedSQLTransactionError, match="rolled back"):
+        async with db.write() as connection:
+            await connection.execute("UPDATE notes SET text = 'new'")
+            Transaction.current().defer(action)
+            with suppress(asyncpg.DivisionByZeroError):
+                await connection.fetchval("SELECT 1 / 0")
+    assert ran == []
+    assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'new'") == 0
+    async with db.write() as connection:
+        with suppress(asyncpg.DivisionByZeroError):
+            async with connection.transaction():
+                await connection.fetchval("SELECT 1 / 0")
+        await connection.execute("UPDATE notes SET text = 'new'")
+    assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'new'") == 100
+
+
+async def test_what_waited_for_a_commit_follows_it_though_its_position_is_not_told(make, table, monkeypatch):
+    db, ran = make(table, max_size=1), []
+
+    async def action():
+        ran.append("after COMMIT")
+
+    async def canceled(session):
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(AsyncpgSession, "mark", canceled)
+    with pytest.raises(asyncpg.QueryCanceledError):
+        async with db.write() as connection:
+            await connection.execute("UPDATE notes SET text = 'new'")
+            Transaction.current().defer(action)
+    assert ran == ["after COMMIT"]
+    assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'new'") == 100

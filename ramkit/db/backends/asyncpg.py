@@ -68,6 +68,15 @@ class _Writing(Transaction):  # type: ignore[misc]  # asyncpg has no types
         connection._top_xact = self
         self._state = TransactionState.STARTED
 
+    async def commit(self) -> None:
+        connection = self._connection
+        if await connection.execute("COMMIT") == "ROLLBACK":
+            raise asyncpg.InFailedSQLTransactionError(
+                "the transaction was rolled back: a statement in it failed, and its error was caught"
+            )
+        connection._top_xact = None
+        self._state = TransactionState.COMMITTED
+
 
 class AsyncpgSession:
     """One connection, and what asyncpg's proxy expects of the pool that holds it."""
