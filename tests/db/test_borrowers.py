@@ -176,12 +176,15 @@ async def test_a_failed_statement_that_was_caught_is_no_silent_rollback(make, ta
     async def action():
         ran.append("after COMMIT")
 
-    with pytest.raises(asyncpg.InFailedSQLTransactionError, match="rolled back"):
+    async def write():
         async with db.write() as connection:
             await connection.execute("UPDATE notes SET text = 'new'")
             Transaction.current().defer(action)
             with suppress(asyncpg.DivisionByZeroError):
                 await connection.fetchval("SELECT 1 / 0")
+
+    with pytest.raises(asyncpg.InFailedSQLTransactionError, match="rolled back"):
+        await write()
     assert ran == []
     assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'new'") == 0
     async with db.write() as connection:
@@ -201,10 +204,13 @@ async def test_what_waited_for_a_commit_follows_it_though_its_position_is_not_to
     async def canceled(session):
         raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr(AsyncpgSession, "mark", canceled)
-    with pytest.raises(asyncpg.QueryCanceledError):
+    async def write():
         async with db.write() as connection:
             await connection.execute("UPDATE notes SET text = 'new'")
             Transaction.current().defer(action)
+
+    monkeypatch.setattr(AsyncpgSession, "mark", canceled)
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await write()
     assert ran == ["after COMMIT"]
     assert await db.fetchval("SELECT count(*) FROM notes WHERE text = 'new'") == 100
