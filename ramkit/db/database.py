@@ -157,13 +157,16 @@ class Database(LoopBound):
 
     async def aclose(self) -> None:
         """Wait for what is lent out, at most ``close_timeout``, and close all connections."""
-        servers, self._servers = self._servers, None
+        servers = self._servers
         here = servers is not None and servers.loop is asyncio.get_running_loop()
         if servers is not None and here:
             await servers.drain()
         await super().aclose()
         if servers is not None and here:
             await servers.aclose()
+        # Not before: who came meanwhile would have opened all of it again.
+        if self._servers is servers:
+            self._servers = None
 
     def forget(self) -> None:
         self._servers = None
@@ -201,6 +204,8 @@ class Database(LoopBound):
     def _current(self) -> Servers:
         servers = self._servers
         if servers is None or servers.loop is not asyncio.get_running_loop():
+            if servers is not None and servers.loop.is_running():
+                raise RuntimeError(f"{self.name} is in use on another loop: call it by anyio.from_thread.run")
             self.attach()
             servers = self._servers = Servers(
                 self.name, self._given, self.policy, self._driver(), self._observers, self._clock

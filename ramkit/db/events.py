@@ -60,7 +60,8 @@ class ReplicaLag(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerEjected(Event):
-    """A server is asked nothing until its monitor hears of it again. ``reason``: lost or slow."""
+    """A server is asked nothing until its monitor hears of it again. ``reason``: lost, slow, or foreign
+    (of another cluster)."""
 
     metric: ClassVar[str] = "db_ejections_total"
     kind: ClassVar[_Kind] = "counter"

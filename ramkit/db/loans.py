@@ -137,22 +137,28 @@ class Write(_Loan):
 
     async def _commit(self) -> None:
         node, session, context = self._node, self._session, self._context
-        failure: DatabaseUnavailable | None = None
+        failure: Exception | None = None
+        committed = False
         try:
             if self._begun is not None:
                 await self._begun.commit()
+            committed = True
             if context is not None:
                 position, mark = await session.mark()
                 node.member.lsn = max(node.member.lsn, mark)
                 context.floor.raise_position(self._database.name, position)
         except Exception as error:
-            if not node.broke(session, error):
+            failure = error
+            if node.broke(session, error):
+                told = f"{node.member.name}: it may or may not have committed: {error}"
+                failure = DatabaseUnavailable(told)
+                failure.__cause__ = error
+            elif not committed:
                 raise
-            failure = DatabaseUnavailable(f"{node.member.name}: it may or may not have committed: {error}")
-            failure.__cause__ = error
         finally:
             node.give_back(session)
-        await self._transaction.committed()
+        with (context or RequestContext()).active():  # and in no transaction any more
+            await self._transaction.committed()
         if failure is not None:
             raise failure
 

@@ -19,10 +19,14 @@ _log = logging.getLogger("ramkit.db")
 
 HEADER = b"ramkit-floor"
 _COOKIE = b"__Host-floor-"
-#: a cookie of ours, and what stands between it and the next
-_PAIR = re.compile(rb"__Host-floor-([0-9a-f]{8})=([A-Za-z0-9_-]*)(?:;[ \t]*|$)")
-#: Cookies that are read of one request: more are no work of ours.
-_MOST = 32
+#: a cookie of ours, and what stands between it and the one before; never a part of another's value
+_PAIR = re.compile(rb"(?:^|;)[ \t]*__Host-floor-([0-9a-f]{8})=([A-Za-z0-9_-]*)[ \t]*(?=;|$)")
+#: Cookies that are read of one request, the newest: more are no work of ours. So many can one connection's
+#: parallel writes bring (RFC 9113 §6.5.2).
+_MOST = 128
+#: … beyond which any response merges them, and those that one deletes at most: a proxy in front (nginx, 4 KiB
+#: of headers by default) takes more for an answer of a server that is broken.
+_FEW, _GONE = 8, 16
 _KEPT = b"; Path=/; HttpOnly; Secure; SameSite=Lax"
 _SECRET = 32
 
@@ -119,7 +123,7 @@ class ConsistencyMiddleware:
             headers = [pair for pair in map(_without_ours, headers) if pair is not None]
         scope["headers"] = headers
         now = self._now()
-        values = [*((None, each.strip()) for each in fields[:_MOST]), *cookies[:_MOST]]
+        values = [*((None, each.strip()) for each in fields[:_MOST]), *cookies[-_MOST:]]
         read = [(name, self._codec.decode(value)) for name, value in values]
         found = [(name, said, self._over(said, now)) for name, said in read if said is not None]
         said = known([said for _, said, over in found if not over], *self._names, now)
@@ -211,12 +215,14 @@ class _Told:
         return _forget(received.over) if received is not None else []
 
     def _raised(self, floor: Floor) -> bool:
+        """Or said in too many pieces."""
         received = self._received
         if received is None or floor.unconfirmed:
             return not floor.bare
         said = received.said
         return (
-            floor.positions != said.positions
+            len(received.cookies) > _FEW
+            or floor.positions != said.positions
             or floor.epochs != said.epochs
             or floor.bypass != said.bypass.keys()
         )
@@ -229,8 +235,9 @@ def _raise(floor: Floor, said: Said) -> None:
     floor.bypass.update(said.bypass)
 
 
-def _forget(cookies: Iterable[bytes]) -> RawHeaders:
-    """The fields that delete these."""
+def _forget(cookies: Sequence[bytes]) -> RawHeaders:
+    """The fields that delete these, or the oldest of them."""
+    cookies = cookies[:_GONE]
     return [(b"set-cookie", b"%b%b=; Max-Age=0" % (_COOKIE, name) + _KEPT) for name in cookies]
 
 
@@ -239,7 +246,7 @@ def _without_ours(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
     name, value = pair
     if name != b"cookie" or _COOKIE not in value:
         return pair
-    left = _PAIR.sub(b"", value).rstrip(b"; \t")
+    left = _PAIR.sub(b"", value).strip(b"; \t")
     return (name, left) if left else None
 
 

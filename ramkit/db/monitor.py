@@ -16,6 +16,7 @@ __all__ = ["Monitor"]
 _EAGER = 0.05
 #: … while readers wait for the replay, doubled up to the other.
 _SOON, _SOMEWHAT_LATER = 0.001, 0.016
+_MOMENT = 0.02
 
 
 class Monitor:
@@ -36,7 +37,6 @@ class Monitor:
         self._driver, self._fleet, self._clock, self._on_look = driver, fleet, clock, on_look
         self._session: Session | None = None
         self._wake = asyncio.Event()
-        self._slow = False
         #: those who wait for a position, the lowest first
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
@@ -83,11 +83,15 @@ class Monitor:
         return True
 
     async def _look(self) -> None:
-        slow = asyncio.get_running_loop().call_later(self._policy.max_latency, self._is_slow)
-        self._slow = False
+        policy, question = self._policy, asyncio.ensure_future(self._status())
+        slow = False
         try:
-            async with asyncio.timeout(self._policy.connect_timeout):
-                status = await self._status()
+            slow = not await _in_time(question, min(policy.max_latency, policy.connect_timeout))
+            if slow:
+                self._on_look("slow", None)
+                if not await _in_time(question, policy.connect_timeout - policy.max_latency):
+                    raise TimeoutError
+            status = await question
         except Exception as error:
             # Whatever it is (a password that was changed, a server that hangs): it gives no answer.
             if self._session is not None:
@@ -96,13 +100,15 @@ class Monitor:
             self._member.lsn = 0
             self._on_look("lost", error)
         else:
-            if self._slow:
+            if slow:
                 return
             self._fleet.heard(self._member, status, self._clock.monotonic())
             self._settle()
             self._on_look("", None)
         finally:
-            slow.cancel()
+            if not question.done():
+                question.cancel()
+                await asyncio.wait([question])
 
     async def _status(self) -> Status:
         if self._session is not None:
@@ -121,7 +127,8 @@ class Monitor:
         pause = _SOON
         while self._waiting and self._member.healthy and self._session is not None:
             try:
-                waited = await self._session.reached(self._waiting[0][0], self._policy.floor_wait)
+                async with asyncio.timeout(self._policy.floor_wait + self._policy.max_latency):
+                    waited = await self._session.reached(self._waiting[0][0], self._policy.floor_wait)
             except Exception:
                 waited = False  # the look below finds out what is wrong
             if not waited:
@@ -137,6 +144,12 @@ class Monitor:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _is_slow(self) -> None:
-        self._slow = True
-        self._on_look("slow", None)
+
+async def _in_time(question: "asyncio.Future[Status]", seconds: float) -> bool:
+    """Whether the answer comes. Where the loop stood still it may be there and not read yet: it is given a
+    moment more."""
+    for timeout in (max(seconds, 0.0), _MOMENT):
+        done, _ = await asyncio.wait([question], timeout=timeout)
+        if done:
+            return True
+    return False

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from ramkit.db.core.fleet import Member
 from ramkit.db.errors import DatabaseUnavailable, PoolTimeout
@@ -99,14 +100,12 @@ class Pool:
         self._idle.clear()
         for session in [*self.lent, *self._resets]:
             session.terminate()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiters.clear()
+        self._refuse(error)
 
     async def aclose(self) -> None:
-        """Close all connections, within ``connect_timeout``."""
-        self._closing = True
+        """Close all connections, within ``connect_timeout``; who waits hears of it."""
+        self._closing, self.failure = True, "closing"
+        self._refuse(self._unavailable())
         tasks = [*self._resets.values(), *self._opening]
         for task in self._opening:
             task.cancel()
@@ -146,6 +145,8 @@ class Pool:
     async def _next(self, end: float) -> tuple[Session, bool]:
         """What is handed on next, lent to the caller already. Raises ``TimeoutError``, or why there is
         none."""
+        if self._closing:
+            raise self._unavailable()
         waiter: asyncio.Future[tuple[Session, bool]] = self._loop.create_future()
         self._waiters.append(waiter)
         self._fill()
@@ -203,25 +204,35 @@ class Pool:
                 self._server.dsn, pooled=self._server.pooled, on_query=self._on_query
             )
         except Exception as error:
+            self._opened()
             self._fail(error)
         else:
+            self._opened()
             self.failure = ""
             self._ready(session)
+
+    def _opened(self) -> None:
+        """Whoever hears how this attempt ended and asks again at once is not to wait for it."""
+        this: Any = asyncio.current_task()
+        self._opening.discard(this)
 
     def _fail(self, error: Exception) -> None:
         """No connection: those that the others that are open do not serve hear why."""
         self.failure = str(error) or type(error).__name__
         self._on_failure()
-        if self._driver.lost(error):
-            cause, error = (
-                error,
-                DatabaseUnavailable(f"{self.member.name}: {str(error) or type(error).__name__}"),
-            )
-            error.__cause__ = cause
-        while len(self._waiters) > self.size - 1:  # this attempt still counts
+        unavailable = self._unavailable()
+        unavailable.__cause__ = error
+        self._refuse(unavailable, but=self.size)
+
+    def _refuse(self, error: Exception, *, but: int = 0) -> None:
+        """All who wait, but so many, hear why they wait in vain."""
+        while len(self._waiters) > but:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(error)
+
+    def _unavailable(self) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"{self.member.name}: {self.failure}")
 
     async def _reset(self, session: Session) -> None:
         try:

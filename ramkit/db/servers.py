@@ -118,6 +118,8 @@ class Servers:
         seen yet."""
         if floor > member.position and not member.standby:
             member.lsn = max(member.lsn, await session.position())
+            if floor > member.lsn:
+                self._fleet.fell_short(floor)
         return member.position
 
     async def writer(
@@ -162,7 +164,7 @@ class Servers:
     async def _find(self, floor: int, avoid: Member | None, left: float | None) -> Member:
         """A server for a read that no replica can take at once."""
         nearest = self._fleet.nearest()
-        if floor >= 0 and nearest is not None:
+        if floor >= 0 and nearest is not None and not self._fleet.in_vain(floor):
             await self._nodes[nearest].monitor.reached(floor, _least(left, self._policy.floor_wait))
         found = await self._until(
             lambda: self._fleet.reader(floor, avoid), _least(left, self._policy.acquire_timeout)
@@ -248,6 +250,8 @@ class Servers:
 
     def _looked(self, node: Node, outcome: str, error: Exception | None) -> None:
         member = node.member
+        if not outcome and self._fleet.foreign(member):
+            outcome, error = "foreign", DatabaseUnavailable("it belongs to another cluster than the primary")
         news = outcome != "" and self._fleet.eject(member)
         if error is not None:
             self._failures[member] = str(error) or type(error).__name__

@@ -152,3 +152,26 @@ def commands(server):
     """How often Redis carried out each command."""
     said = server.execute("INFO", "commandstats")
     return Counter({name.removeprefix("cmdstat_"): each["calls"] for name, each in said.items()})
+
+
+async def test_redis_that_hangs_as_lifetimes_are_told_costs_one_question(caches, redis_server, monkeypatch):
+    """Each response has a lifetime of its own, and is served though none can be told."""
+    cache, _ = caches
+    await cache.start()
+    append, questions = cache.log.append, []
+
+    async def hanging(message, **options):
+        questions.append("append")
+        redis_server.pause()
+        return await append(message, **options)
+
+    async def storing(*_):
+        questions.append("set")
+
+    monkeypatch.setattr(cache.log, "append", hanging)
+    monkeypatch.setattr(cache.store, "set", storing)
+    apps = [CacheMiddleware(Origin(cacheable(f"max-age={2**n}")), cache=cache) for n in range(20)]
+    answers = await asyncio.gather(*(ask(app, f"/{n}") for n, app in enumerate(apps)))
+    redis_server.resume()
+    assert [answer.status for answer in answers] == [200] * 20
+    assert questions == ["append"] * 20, "whose answers do not come is asked nothing more"

@@ -333,7 +333,7 @@ class Model(log_only.Model):
         if self.rules.lowest_position:
             render.context.read_at(DB, member.position)
         else:
-            render.context.positions[DB] = member.position
+            render.context.positions = {**render.context.positions, DB: member.position}
 
     def end(self, process: Process, render: Render) -> None:
         process.rendering.remove(render)

@@ -13,6 +13,7 @@ OF_A_SESSION = {
     "test_a_read_cannot_write_even_on_the_primary",
     "test_a_read_is_a_read_wherever_it_runs",
     "test_a_session_is_clean_before_it_is_lent_again",
+    "test_a_session_is_nobody_elses_role_tables_or_sequences",
     "test_a_write_is_all_or_nothing",  # asks for the session's default_transaction_read_only
     "test_nothing_of_a_borrower_is_left_for_the_next",
 }

@@ -114,6 +114,7 @@ async def test_nothing_of_a_borrower_is_left_for_the_next(make, table):
 async def test_a_wait_for_a_connection_is_bounded_and_says_so(make, table):
     events = []
     db = make(table, max_size=1, acquire_timeout=0.05, observers=[events.append])
+    await db.start()
     async with db.read():
         with pytest.raises(PoolTimeout, match=r"no connection became free within 0.05 s") as caught:
             await db.fetchval("SELECT 1")

@@ -28,6 +28,7 @@ SELECT standby,
     THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline
 FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
+_SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 #: The insert position, not the written one: COMMIT may return before anything is written
 #: (synchronous_commit).
 _POSITION = """
@@ -39,6 +40,8 @@ SELECT (lsn - '0/0'::pg_lsn)::int8, current_setting('wal_block_size')::int4,
   (pg_logical_emit_message(false, 'ramkit', '') - '0/0'::pg_lsn)::int8
 FROM (SELECT pg_current_wal_insert_lsn() AS lsn OFFSET 0) AS here
 """
+#: What asyncpg's reset leaves to the next borrower: another user, tables that hide others, sequences' values.
+_DISCARD = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; DISCARD TEMP; DISCARD SEQUENCES; "
 _WAIT_FOR_LSN = 19
 
 #: The server is gone, going, or not there yet; or the connection to it is.
@@ -65,16 +68,26 @@ class _Writing(Transaction):  # type: ignore[misc]  # asyncpg has no types
         connection._top_xact = self
         self._state = TransactionState.STARTED
 
+    async def commit(self) -> None:
+        connection = self._connection
+        if await connection.execute("COMMIT") == "ROLLBACK":
+            raise asyncpg.InFailedSQLTransactionError(
+                "the transaction was rolled back: a statement in it failed, and its error was caught"
+            )
+        connection._top_xact = None
+        self._state = TransactionState.COMMITTED
+
 
 class AsyncpgSession:
     """One connection, and what asyncpg's proxy expects of the pool that holds it."""
 
-    __slots__ = ("_pooled", "_proxy", "_settings", "connection")
+    __slots__ = ("_pooled", "_proxy", "_settings", "_system", "connection")
 
     def __init__(self, connection: Any, *, pooled: bool) -> None:
         self.connection, self._pooled = connection, pooled
         self._settings = connection.get_settings()
         self._proxy: Any = None
+        self._system: int | None = None
 
     @property
     def closed(self) -> bool:
@@ -107,10 +120,9 @@ class AsyncpgSession:
         connection._log_listeners.clear()
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
-        if self._pooled:
-            await connection._reset()
-        else:
-            await connection.reset()
+        await connection._reset()
+        if not self._pooled:
+            await connection.execute(_DISCARD + connection.get_reset_query())
 
     async def begin(self, isolation: str | None) -> Any:
         transaction = _Writing(self.connection, isolation, readonly=False, deferrable=False)
@@ -131,7 +143,18 @@ class AsyncpgSession:
 
     async def status(self) -> Status:
         standby, lsn, known, timeline = await self.connection.fetchrow(_STATUS)
-        return Status(standby=standby, lsn=int(lsn or 0), known=int(known), timeline=timeline or 0)
+        if self._system is None:
+            try:
+                self._system = int(await self.connection.fetchval(_SYSTEM))
+            except asyncpg.InsufficientPrivilegeError:
+                self._system = 0
+        return Status(
+            standby=standby,
+            lsn=int(lsn or 0),
+            known=int(known),
+            timeline=timeline or 0,
+            system=self._system,
+        )
 
     async def reached(self, lsn: int, timeout: float) -> bool:
         if self.connection.get_server_version().major < _WAIT_FOR_LSN:

@@ -20,27 +20,30 @@ class Status:
     """What a server says of itself.
 
     ``lsn``: what it has replayed; on a primary, what it has written. ``known``: the end of the log as far as
-    it has heard. ``timeline``: of a primary; each promotion begins one.
+    it has heard. ``timeline``: of a primary; each promotion begins one. ``system``: the
+    cluster's identifier, 0 where it may not be asked for.
     """
 
     standby: bool
     lsn: int
     known: int
     timeline: int = 0
+    system: int = 0
 
 
 class Member:
     """What is known of one server."""
 
     __slots__ = (
-        "busy", "good", "healthy", "lag", "lag_bytes", "lsn", "name", "reading", "standby", "timeline",
+        "busy", "good", "healthy", "lag", "lag_bytes", "lsn", "name", "reading", "standby", "system",
+        "timeline",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         #: None until it was heard of
         self.standby: bool | None = None
-        self.timeline = 0
+        self.timeline = self.system = 0
         #: what it has replayed; on a primary, where its log has ended already
         self.lsn = 0
         self.lag = 0.0
@@ -76,16 +79,23 @@ class Fleet:
         self._ends: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._timeline = 0
         self._progress = Progress()
+        #: the cluster's identifier, as the last primary told it
+        self._system = 0
+        #: the lowest floor that the primary turned out to be behind
+        self._lost: int | None = None
 
     def heard(self, member: Member, status: Status, now: float) -> None:
         """A server answered its monitor in time."""
         self._turn(member, standby=status.standby)
-        member.timeline, member.lsn = status.timeline, status.lsn
+        member.timeline, member.lsn, member.system = status.timeline, status.lsn, status.system
+        if not status.standby and self._system != status.system and self.primary in (None, member):
+            self._system = status.system
+            self._ends.clear()  # what was heard before may have been of another's log
         if status.timeline > self._timeline:
             # What the former primary had written beyond its last replica is lost: nobody is behind it.
             self._timeline = status.timeline
             self._ends.clear()
-        current = status.standby or status.timeline == self._timeline
+        current = not self.foreign(member) if status.standby else status.timeline == self._timeline
         if current and (not self._ends or status.known > self._ends[-1][1]):
             self._ends.append((now, status.known))
         if not member.healthy:
@@ -109,6 +119,10 @@ class Fleet:
         self._sort()
         return news
 
+    def foreign(self, member: Member) -> bool:
+        """Whether it replays another cluster's log than the primary writes."""
+        return bool(member.standby and member.system and self._system) and member.system != self._system
+
     def reader(self, floor: int = -1, avoid: Member | None = None) -> Member | None:
         """The least loaded replica at or past the floor, else the primary within its share, else none.
 
@@ -129,6 +143,16 @@ class Fleet:
     def nearest(self) -> Member | None:
         """The replica that will reach a floor first."""
         return max(self.replicas, key=_lsn, default=None)
+
+    def fell_short(self, floor: int) -> None:
+        """The primary was asked, and its log ends before a floor: that is of another log, or of an end that
+        was lost."""
+        known = self._lost
+        self._lost = min(floor, known) if known is not None and self.in_vain(known) else floor
+
+    def in_vain(self, floor: int) -> bool:
+        """Whether no replica will get there, since the primary has not."""
+        return self._lost is not None and self.primary is not None and self.primary.lsn < self._lost <= floor
 
     def passed(self, lsn: int, now: float) -> float | None:
         """For how many seconds every server but the primary is known to have replayed it; None: not all have,
@@ -165,7 +189,11 @@ class Fleet:
         # that is known when every server was looked at once.
         known = all(each.standby is not None or each.good < _RETURN for each in self.members)
         self.primary = next((each for each in primaries if known and each.timeline >= self._timeline), None)
-        self.replicas = [each for each in self.members if each.healthy and each.standby and self._near(each)]
+        self.replicas = [
+            each
+            for each in self.members
+            if each.healthy and each.standby and self._near(each) and not self.foreign(each)
+        ]
 
     def _near(self, member: Member) -> bool:
         max_lag, max_bytes = self._policy.max_lag, self._policy.max_lag_bytes

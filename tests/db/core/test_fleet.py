@@ -38,6 +38,27 @@ def test_the_least_loaded_replica_at_the_floor_answers(make):
     assert fleet.nearest() is second
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_a_replica_of_another_cluster_answers_nothing_and_says_nothing_of_the_log(order):
+    statuses = (
+        Status(standby=False, lsn=200, known=200, timeline=1, system=7),
+        Status(standby=True, lsn=200, known=200, system=7),
+        Status(standby=True, lsn=10**6, known=10**6, system=8),
+    )
+    primary, ours, theirs = members = [Member(str(number)) for number in range(3)]
+    fleet = Fleet(members, DatabasePolicy())
+    for n in order:
+        fleet.heard(members[n], statuses[n], 0)
+    assert fleet.replicas == [ours]
+    assert [fleet.foreign(each) for each in members] == [False, False, True]
+    fleet.heard(ours, Status(standby=True, lsn=200, known=200, system=7), 100)
+    assert (ours.lag, ours.lag_bytes) == (0, 0)
+    fleet.eject(primary)
+    assert fleet.replicas == [ours]
+    fleet.heard(theirs, replica_at(200), 101)
+    assert not fleet.foreign(theirs), "where it may not be asked nothing is known"
+
+
 def test_who_is_to_be_avoided_is_better_than_nobody(make):
     fleet, replica, dead = make(replica_at(100), replica_at(100))
     fleet.eject(dead)

@@ -69,6 +69,16 @@ def test_nothing_leaves_its_reference(query, carried):
     assert links(query, {"first": {}}) == f'<?{carried}>; rel="first"'
 
 
+def test_a_long_query_makes_no_header_that_breaks_a_proxy():
+    at = {**AT, "prev": {"page": "1"}, "last": {"page": "9"}}
+    assert len(links(b"q=" + b"x" * 400, at)) < 2048
+    assert list(httpx.Response(200, headers={"Link": links(b"q=" + b"x" * 800, at)}).links) == [
+        "next",
+        "prev",
+    ]
+    assert links(b"q=" + b'"' * 1000, at) == ""
+
+
 pieces = st.sampled_from(
     [
         b"page",
