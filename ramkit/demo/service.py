@@ -28,8 +28,9 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from ramkit.cache import Cache, CacheMiddleware, RedisStore, Rule, TieredStore
 from ramkit.db import ConsistencyMiddleware, Database
 from ramkit.demo.places import City, CityChange, Country, CountryPage, Places
-from ramkit.health import HealthMiddleware, check_loop, check_postgres, check_redis, check_replicas
+from ramkit.health import Check, HealthMiddleware, check_loop, check_postgres, check_redis, check_replicas
 from ramkit.kernel.asgi import ASGIApp, Message, Receive, Scope, Send, raw_headers
+from ramkit.kernel.observers import Observer
 from ramkit.logs import AccessLogMiddleware
 from ramkit.metrics import MetricsMiddleware, MetricsObserver, metrics_app
 
@@ -94,24 +95,29 @@ def create_app(
     store = RedisStore(redis, name="demo", prefix=prefix, observers=[observer])
     cache = Cache(TieredStore(store), name="demo", observers=[observer])
     service = create_service(db, stopping=stopping)
-    service.mount("/metrics", metrics_app())  # of all workers, whichever is asked
     service.add_middleware(CacheMiddleware, cache=cache, rules=RULES)
     # In a header: cookies would have to be Secure, and the demo speaks plain http.
     service.add_middleware(
         ConsistencyMiddleware, db=db, cache=cache, secret=secret, lifetime=_LIFETIME, carrier="header"
     )
-    service.add_middleware(MetricsMiddleware)
-    log = (folder / "access.log").as_uri()
-    service.add_middleware(AccessLogMiddleware, sink=log, observers=[observer])
     # Without Redis or replicas it goes on, and says so.
     checks = [check_postgres(db), check_loop(), check_redis(store.redis, critical=False)]
     if replicas:
         checks.append(check_replicas(db, most=10))
+    _watch(service, checks, folder, observer)
+    service.add_middleware(WorkerName)
+    return service
+
+
+def _watch(service: FastAPI, checks: Sequence[Check], folder: Path, observer: Observer) -> None:
+    """Metrics, log and health, outside of all that answers."""
+    service.mount("/metrics", metrics_app())  # of all workers, whichever is asked
+    service.add_middleware(MetricsMiddleware)
+    log = (folder / "access.log").as_uri()
+    service.add_middleware(AccessLogMiddleware, sink=log, observers=[observer])
     service.add_middleware(
         HealthMiddleware, checks=checks, drain=_DRAIN, detail_to=["127.0.0.1", "::1"], observers=[observer]
     )
-    service.add_middleware(WorkerName)
-    return service
 
 
 def create_service(db: Database, *, stopping: asyncio.Event | None = None) -> FastAPI:
