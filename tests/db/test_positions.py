@@ -15,12 +15,18 @@ from tests.db.conftest import eventually
 IN_BETWEEN = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
+@pytest.fixture(scope="module")
+def server():
+    """Of these tests alone, since its settings are changed."""
+    with PostgresServer.launch() as server:
+        yield server
+
+
 @pytest.fixture
-def primary():
-    """A server of its own, since its settings are changed."""
-    with PostgresServer.launch() as primary:
-        primary.execute("CREATE TABLE notes (id int PRIMARY KEY)")
-        yield primary
+def primary(server):
+    server.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+    yield server
+    server.execute("DROP TABLE notes")
 
 
 def rendered(context: RequestContext) -> Entry:

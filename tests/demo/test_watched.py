@@ -36,4 +36,5 @@ async def test_the_dashboards_queries_return_data(tmp_path: Path, capsys: pytest
         process.send_signal(signal.SIGINT)
         _, status = await the_rest(process)
     assert status == 0, printed
-    assert missing == set()
+    # That of a worker which drains for half a second: whether a scrape falls into it is chance.
+    assert missing <= {"sum (health_draining)"}
