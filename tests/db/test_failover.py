@@ -249,6 +249,7 @@ async def test_reads_leave_the_primary_to_writes(pair, postgres_replica, make):
     await db.start()
     await eventually(lambda: db.fetchval(STANDBY))
     await asyncio.to_thread(postgres_replica.stop)
+    await eventually(lambda: not db._current()._fleet.replicas)  # else some reads are under way on it
     reading = []
 
     async def work():
