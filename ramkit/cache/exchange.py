@@ -34,7 +34,6 @@ __all__ = ["WATCHED", "Exchange"]
 
 _log = logging.getLogger("ramkit.cache")
 
-
 _CONDITIONAL = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
 )
@@ -56,7 +55,6 @@ _OTHERS = frozenset(
 )
 #: Request fields that decide what may answer; a request with none of them but Host takes the short way.
 WATCHED = _CONDITIONAL | _IDENTIFYING | _OVERRIDING | _OTHERS
-#: What a later render of the same request does not inherit.
 #: Seconds that a refresh in the background has: others may come to wait for it.
 _REFRESH = 60.0
 #: Seconds for which a response that was not to be shared keeps others from waiting for the next one.

@@ -10,7 +10,7 @@ __all__ = ["OF_A_RENDER", "RENDERING", "WatchedScope"]
 
 #: In the scope of a render: the caches that render.
 RENDERING = "ramkit.cache.rendering"
-#: What is a render's own.
+#: What is a render's own, and a later one of the same request does not inherit.
 OF_A_RENDER = frozenset({"ramkit.context", RENDERING})
 
 

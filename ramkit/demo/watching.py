@@ -5,7 +5,7 @@ import json
 import os
 import re
 import signal
-from itertools import cycle
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class _Balancer:
 
     def __init__(self, client: Client) -> None:
         self._client, self._ready = client, list(client.workers)
-        self._turns = cycle(client.workers)
+        self._turns = count()
         self.errors: list[str] = []
         self.over = False
 
@@ -157,7 +157,8 @@ class _Balancer:
         number = 0
         while not self.over:
             number += 1
-            worker = next((each for each in self._turns if each in self._ready), 1)
+            ready = self._ready or self._client.workers  # with none it asks any
+            worker = ready[next(self._turns) % len(ready)]
             try:
                 reply = await self._client.get(_ASKED, worker=worker)
             except httpx.HTTPError as error:
