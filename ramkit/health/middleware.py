@@ -1,6 +1,5 @@
 """Answers load balancers and supervisors."""
 
-import hmac
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +12,11 @@ from ramkit.kernel.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Sen
 from ramkit.kernel.client import TrustedProxies
 from ramkit.kernel.clock import Clock, SystemClock
 from ramkit.kernel.errors import ConfigurationError
-from ramkit.kernel.headers import find, replace
+from ramkit.kernel.headers import replace
 from ramkit.kernel.lifespan import follow_lifespan
 from ramkit.kernel.observers import Observer, observers_of
 from ramkit.kernel.replies import Reply, problem
+from ramkit.kernel.token import brings_token
 
 __all__ = ["HealthMiddleware"]
 
@@ -107,11 +107,8 @@ class HealthMiddleware:
 
     def _may_see(self, scope: Scope) -> bool:
         access = self._access
-        if access.token is not None:
-            given = find(scope["headers"], b"authorization") or b""
-            scheme, _, token = given.partition(b" ")
-            if scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), access.token.encode()):
-                return True
+        if access.token is not None and brings_token(scope["headers"], access.token):
+            return True
         return bool(access.networks) and access.admits(self._proxies.client_address(scope))
 
 

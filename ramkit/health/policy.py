@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from ramkit.kernel.client import IPAddress
 from ramkit.kernel.errors import ConfigurationError
+from ramkit.kernel.token import token_bytes
 
 __all__ = ["Access", "Check", "Question", "questions"]
 
@@ -70,22 +71,17 @@ class Access:
     """Who may see what each check said: who brings the token, and clients at these addresses. By default
     nobody: behind a proxy on the same machine, loopback is everybody."""
 
-    token: str | None = None
+    token: bytes | None = None
     networks: tuple[_Network, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.token is None:
-            return
-        if len(self.token) < _SHORTEST_TOKEN:
-            raise ConfigurationError("detail_token", f"is shorter than {_SHORTEST_TOKEN} characters")
-        if not self.token.isascii() or not self.token.isprintable() or " " in self.token:
-            raise ConfigurationError("detail_token", "has to be visible ASCII")
 
     @classmethod
     def of(cls, token: str | None, networks: Iterable[str]) -> "Access":
         if isinstance(networks, str):
             raise ConfigurationError("detail_to", f"{networks!r} is one string: give a list of them")
-        return cls(token, tuple(map(_network, networks)))
+        if token is not None and len(token) < _SHORTEST_TOKEN:
+            raise ConfigurationError("detail_token", f"is shorter than {_SHORTEST_TOKEN} characters")
+        wanted = None if token is None else token_bytes("detail_token", token)
+        return cls(wanted, tuple(map(_network, networks)))
 
     def admits(self, address: IPAddress | None) -> bool:
         return address is not None and any(address in network for network in self.networks)

@@ -1,7 +1,6 @@
 """Metrics, served to Prometheus."""
 
 import asyncio
-import hmac
 import os
 from pathlib import Path
 
@@ -9,9 +8,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ramkit.kernel.asgi import ASGIApp, Receive, Scope, Send
-from ramkit.kernel.errors import ConfigurationError
 from ramkit.kernel.headers import find_all
 from ramkit.kernel.replies import Reply, problem
+from ramkit.kernel.token import brings_token, token_bytes
 from ramkit.metrics.processes import Processes
 
 __all__ = ["metrics_app"]
@@ -25,12 +24,10 @@ def metrics_app(
     ``token``: asked for as ``Authorization: Bearer …``. ``port``: requests that the server took on another
     one get a 404. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes that write there.
     """
-    if token is not None and (not token.isascii() or not token.isprintable() or not token or " " in token):
-        raise ConfigurationError("token", "has to be visible ASCII")
     source: CollectorRegistry | Processes = registry
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         source = Processes(Path(folder))
-    return _Exposition(source, None if token is None else token.encode(), port)
+    return _Exposition(source, None if token is None else token_bytes("token", token), port)
 
 
 class _Exposition:
@@ -50,11 +47,8 @@ class _Exposition:
             self._port is not None and (scope.get("server") or ("", 0))[1] != self._port
         ):
             return problem(404)
-        if self._token is not None:
-            given = find_all(scope["headers"], b"authorization")
-            scheme, _, said = (given[0] if len(given) == 1 else b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(said.strip(), self._token):
-                return problem(401, headers=[(b"www-authenticate", b'Bearer realm="metrics"')])
+        if self._token is not None and not brings_token(scope["headers"], self._token):
+            return problem(401, headers=[(b"www-authenticate", b'Bearer realm="metrics"')])
         if scope["method"] not in ("GET", "HEAD"):
             return problem(405, headers=[(b"allow", b"GET, HEAD")])
         return None
