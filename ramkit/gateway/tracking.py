@@ -33,7 +33,8 @@ class Tracker:
         seconds = self.clock.monotonic() - since
         if context is not None:
             context.waited("upstream", seconds)
-        notify(self._observers, GatewayUpstreamTime(upstream, seconds))
+        if self._observers:
+            notify(self._observers, GatewayUpstreamTime(upstream, seconds))
 
     def finish(self, group: Group, member: Member, outcome: Outcome, attempt: int) -> None:
         """Close the attempt of that number, and tell if the server was ejected or returned by it."""

@@ -27,7 +27,7 @@ _HEAD: Final = struct.Struct(">Bddd32s")
 HEAD: Final = _HEAD.size
 _COUNT: Final = struct.Struct(">I")
 #: the head and the index's first number, which every read wants
-_START: Final = struct.Struct(">Bddd32sI")
+_START: Final = struct.Struct(_HEAD.format + "I")
 _LENGTHS: Final = struct.Struct(">II")
 _VERSION: Final = 1
 #: the hash of no subject
