@@ -64,6 +64,7 @@ class Draining:
             self._server = found
             signal.signal(signal.SIGTERM, self._handle)
         self.began, self._loop, self._later = False, loop, None
+        self._tell(draining=False)
 
     async def aclose(self) -> None:
         if self._timer is not None:
@@ -94,12 +95,15 @@ class Draining:
         """Seconds until the server is to hear of it."""
         self.began = True
         _log.warning("draining for %g s", self._seconds)
-        if self._observers:
-            notify(self._observers, HealthDraining(self._seconds))
+        self._tell(draining=True)
         behind = getattr(self._server, "__self__", None)
         if isinstance(behind, Draining) and behind._loop is not None and not behind.began:
             return max(self._seconds, behind._begin())
         return self._seconds
+
+    def _tell(self, *, draining: bool) -> None:
+        if self._observers:
+            notify(self._observers, HealthDraining(self._seconds, int(draining)))
 
     def _end(self) -> None:
         if self._timer is not None:

@@ -25,7 +25,8 @@ class HealthChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class HealthDraining(Event):
-    """SIGTERM came: the process is not ready from now on. ``seconds``: until the server hears of it."""
+    """``draining`` is 0 when the process begins to listen for SIGTERM, so that a panel shows that nobody
+    drains, and 1 when it came: not ready from now on. ``seconds``: from it until the server hears of it."""
 
     metric: ClassVar[str] = "health_draining"
     kind: ClassVar = "gauge"
@@ -33,4 +34,4 @@ class HealthDraining(Event):
     help: ClassVar[str] = "1 while the process drains, on its way out."
 
     seconds: float
-    draining: int = 1
+    draining: int

@@ -184,7 +184,8 @@ async def test_the_first_signal_is_for_balancers(server, caplog) -> None:
         assert not server
         await until(lambda: server)
     assert server == [signal.SIGTERM]
-    assert [(event.metric, event.seconds, event.draining) for event in seen] == [("health_draining", 0.01, 1)]
+    told = [(event.metric, event.seconds, event.draining) for event in seen]
+    assert told == [("health_draining", 0.01, 0), ("health_draining", 0.01, 1)]
     assert caplog.messages == ["draining for 0.01 s"]
 
 
