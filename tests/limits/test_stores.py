@@ -6,7 +6,7 @@ import random
 import pytest
 
 from ramkit.kernel.errors import ConfigurationError, Unavailable
-from ramkit.limits import Limiter, MemoryStore, RedisStore
+from ramkit.limits import Limiter, MemoryStore, Policy, RedisStore
 from ramkit.limits.core import Charge
 from ramkit.redis import Redis
 from ramkit.testing.clock import ManualClock
@@ -182,6 +182,7 @@ async def test_a_redis_that_is_away_at_the_start_is_not_waited_for():
     limiter = Limiter("redis://127.0.0.1:1/0")
     try:
         await limiter.start()
+        assert (await limiter.check(Policy("p", "1/s"), "ada")).source == "local"
     finally:
         await limiter.aclose()
 

@@ -50,8 +50,10 @@ async def test_without_waiters_nobody_is_woken(
 
 
 async def test_nobody_holds_it(redis_url: str, closing: Closing) -> None:
+    free = leases(redis_url, closing)
     async with asyncio.timeout(20):
-        await leases(redis_url, closing).released(b"k", 60.0)
+        await free.released(b"k", 60.0)
+    assert await free.acquire(b"k") is not None
 
 
 async def test_timeout(redis_url: str, closing: Closing) -> None:
